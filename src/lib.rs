@@ -1,0 +1,12 @@
+//! muster: a declarative provisioner for fleets that earn on decentralised networks.
+//!
+//! The path of data, each arrow one function:
+//! `load` (files → declared) → `plan::desire` (→ desired) → `observe` (→ observation) → `plan::plan` (→ plan) →
+//! `apply::drive`, in which `rollout` decides, a crew performs and a journal remembers.
+//!
+//! Rooms that decide are pure; rooms that touch the world do not decide. `docs/architecture.md` is the map and
+//! `tests/architecture.rs` holds the code to it.
+
+pub mod model;
+pub mod ports;
+pub mod resource;

@@ -1,0 +1,204 @@
+//! Changes: what a plan does to one resource, and why.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::diagnostic::Place;
+use super::digest::{Digest, Fingerprint};
+use super::gate::Gate;
+use super::id::{ModuleName, OutputRef, ResourceId};
+use super::op::{Op, Probe};
+
+/// What is done to one resource. A plan has at most one for each, so the resource's id names the change too.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// The resource.
+    pub target: ResourceId,
+    /// What is done.
+    pub action: Action,
+    /// What differs, in the order of the kind's fields.
+    pub fields: Vec<FieldChange>,
+    /// Why, at least one.
+    pub reasons: Vec<Reason>,
+    /// Changes of this plan that come first.
+    pub needs: BTreeSet<ResourceId>,
+    /// What the change does to those who use the host meanwhile.
+    pub disruption: Disruption,
+    /// The steps, in order.
+    pub ops: Vec<Op>,
+    /// How it is undone.
+    pub undo: Undo,
+    /// What is looked at to tell what is there, before and after.
+    pub probes: Vec<Probe>,
+    /// What is wanted, in its kind's own form, and as the manifest will hold it. For a deletion what was wanted last.
+    pub spec: serde_json::Value,
+    /// The entry's further fields in the manifest.
+    pub keep: Keep,
+    /// What must hold after the change, before what needs it begins.
+    pub gates: Vec<Gate>,
+    /// The modules that declare it.
+    pub modules: BTreeSet<ModuleName>,
+    /// Where it is declared.
+    pub origins: Vec<Place>,
+}
+
+/// What the manifest will hold of a changed resource, beside its spec.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Keep {
+    /// Whether it will count as made: created now, or made before.
+    pub is_made: bool,
+    /// What it needs.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub needs: BTreeSet<ResourceId>,
+    /// Whether deletion and replacement are refused.
+    #[serde(default)]
+    pub protect: bool,
+    /// Whether it may be deleted though its kind is otherwise kept.
+    #[serde(default)]
+    pub delete: bool,
+    /// The digest of what it consumes at its start, if it starts something.
+    #[serde(default)]
+    pub consumed: Option<Digest>,
+    /// Whether this change starts or restarts it, so that `consumed` becomes what it started with.
+    #[serde(default)]
+    pub starts: bool,
+    /// The keys of a shared file that this change makes, or that muster made before.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub made_keys: BTreeSet<String>,
+}
+
+/// What is done to a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// It is not there and will be.
+    Create,
+    /// It is there and changes in place.
+    Update,
+    /// It goes and comes again.
+    Replace,
+    /// It goes.
+    Delete,
+    /// It stays, and muster no longer owns it.
+    Forget,
+}
+
+impl Action {
+    /// Returns the glyph that stands for the action everywhere.
+    pub fn glyph(self) -> &'static str {
+        match self {
+            Self::Create => "+",
+            Self::Update => "~",
+            Self::Replace => "-/+",
+            Self::Delete => "-",
+            Self::Forget => ".",
+        }
+    }
+}
+
+/// One field that differs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FieldChange {
+    /// The field, as its kind names it.
+    pub field: String,
+    /// What is there.
+    pub before: Shown,
+    /// What will be there.
+    pub after: Shown,
+}
+
+impl FieldChange {
+    /// Makes a change between two plain texts.
+    pub fn text(field: &str, before: impl Into<String>, after: impl Into<String>) -> Self {
+        Self { field: field.to_owned(), before: Shown::Text(before.into()), after: Shown::Text(after.into()) }
+    }
+}
+
+/// A value as people may see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shown {
+    /// There is none.
+    Nothing,
+    /// Text in the clear.
+    Text(String),
+    /// A secret, by its print.
+    Secret(Fingerprint),
+    /// Something that cannot be shown: binary, too long, or a secret without a print. Says what it is.
+    Opaque(String),
+    /// A value that is known only after another change.
+    Pending(OutputRef),
+}
+
+/// Why something is done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// It is declared and not there.
+    Missing,
+    /// It is there and differs from what is declared, and muster did not leave it so: somebody changed it since.
+    Drifted,
+    /// What is declared has changed, or it was never as declared.
+    Differs,
+    /// It is no longer declared.
+    Undeclared,
+    /// It consumes what this plan changes.
+    Consumes(Vec<ResourceId>),
+    /// What it consumes has changed since it was last started.
+    StartedWithOld,
+    /// What this plan changes wipes it.
+    LostOn(Vec<ResourceId>),
+    /// An earlier run began this change and did not see its end.
+    Unfinished,
+    /// Its kind cannot change this field in place.
+    Immutable(String),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list =
+            |ids: &[ResourceId]| ids.iter().map(|id| id.key.to_string()).collect::<Vec<_>>().join(", ");
+        match self {
+            Self::Missing => f.write_str("it is not there"),
+            Self::Drifted => f.write_str("somebody changed it since muster did"),
+            Self::Differs => f.write_str("it is not as declared"),
+            Self::Undeclared => f.write_str("it is no longer declared"),
+            Self::Consumes(ids) => write!(f, "it consumes {}", list(ids)),
+            Self::StartedWithOld => f.write_str("it runs with what it consumed before the last change"),
+            Self::LostOn(ids) => write!(f, "it is lost when {} changes", list(ids)),
+            Self::Unfinished => f.write_str("an earlier run began it and did not see its end"),
+            Self::Immutable(field) => write!(f, "`{field}` cannot change in place"),
+        }
+    }
+}
+
+/// What a change does to those who use the host meanwhile, from the least to the most.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Disruption {
+    /// Nothing that anybody notices.
+    None,
+    /// A service stops for a moment, or for good. Names it.
+    Service(String),
+    /// The whole host.
+    Host,
+}
+
+/// How a change is undone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Undo {
+    /// These ops bring back exactly what was there.
+    Exact(Vec<Op>),
+    /// These ops bring back what matters, and lose what is named.
+    Inverse {
+        /// The steps, in order.
+        ops: Vec<Op>,
+        /// What is not brought back.
+        loses: String,
+    },
+    /// It cannot be undone, and why.
+    Impossible(String),
+}

@@ -1,0 +1,175 @@
+//! Tasks and events: what a rollout asks for, and what came of it. The journal is a list of events.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::digest::Digest;
+use super::gate::Gate;
+use super::id::{HostId, ResourceId};
+
+/// Something that the rollout wants done. The crew answers each with one event.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Task {
+    /// Look again at what a wave is about to change on a host: answered by [`Event::Checked`].
+    Check {
+        /// The host.
+        host: HostId,
+        /// The wave, from 0.
+        wave: usize,
+    },
+    /// Apply changes of one host, together where they are packages: answered by [`Event::Applied`] or [`Event::Failed`].
+    Apply {
+        /// The host.
+        host: HostId,
+        /// The changes, at least one.
+        changes: Vec<ResourceId>,
+    },
+    /// Record what was found as declared: answered by [`Event::Recorded`].
+    Record {
+        /// The host.
+        host: HostId,
+    },
+    /// Undo what this run changed on a host, in this order: answered by [`Event::Undone`].
+    Undo {
+        /// The host.
+        host: HostId,
+        /// The changes, last first.
+        changes: Vec<ResourceId>,
+    },
+    /// Ask a gate until it opens or shuts: answered by [`Event::GateSaid`].
+    Gate {
+        /// Which gate.
+        gate: GateId,
+        /// Where it is asked.
+        host: HostId,
+        /// What is asked.
+        ask: Gate,
+    },
+}
+
+/// Names a gate within a run.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GateId {
+    /// The n-th gate after a change.
+    Change(ResourceId, usize),
+    /// The n-th gate after a wave.
+    Wave(usize, usize),
+}
+
+/// What came of a task, or what happened from outside. One line of the journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// A run began, or went on after an interruption.
+    Started {
+        /// Who runs it, for people: `alice@laptop`.
+        who: String,
+        /// Whether it goes on.
+        resumed: bool,
+    },
+    /// A host's lock is held.
+    Locked {
+        /// The host.
+        host: HostId,
+        /// The fencing token.
+        token: u64,
+    },
+    /// A host was looked at again before a wave.
+    Checked {
+        /// The host.
+        host: HostId,
+        /// The wave.
+        wave: usize,
+        /// What came of it.
+        outcome: CheckOutcome,
+    },
+    /// Changes are about to begin. On disk before they do.
+    Began {
+        /// The changes.
+        changes: Vec<ResourceId>,
+    },
+    /// A change was seen to its end.
+    Applied {
+        /// The change.
+        change: ResourceId,
+        /// The digest of what is there now.
+        after: Digest,
+        /// Values that it produced.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        outputs: BTreeMap<String, String>,
+    },
+    /// A change failed, or its end is not known.
+    Failed {
+        /// The change.
+        change: ResourceId,
+        /// What was attempted and what came of it, without secrets.
+        why: String,
+        /// The last lines that the host said.
+        tail: Vec<String>,
+        /// Whether the host stopped answering, so that nobody knows how far it came.
+        unknown: bool,
+    },
+    /// What was found as declared is recorded, or could not be.
+    Recorded {
+        /// The host.
+        host: HostId,
+        /// Why not, if it could not.
+        error: Option<String>,
+    },
+    /// A change was undone, or could not be.
+    Undone {
+        /// The change.
+        change: ResourceId,
+        /// Why not, if it could not.
+        error: Option<String>,
+    },
+    /// A gate opened or shut.
+    GateSaid {
+        /// Which gate.
+        gate: GateId,
+        /// Whether it opened.
+        open: bool,
+        /// What the last answer was.
+        why: String,
+    },
+    /// Somebody asked the run to stop after what is in flight.
+    Interrupted,
+    /// The run ended.
+    Ended {
+        /// How.
+        outcome: RunOutcome,
+    },
+}
+
+/// What came of a second look.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckOutcome {
+    /// It is as the plan saw it.
+    Fresh,
+    /// It is not, and what differs.
+    Stale(Vec<String>),
+    /// The host did not answer, and why.
+    Unreachable(String),
+    /// Another run holds the host, and who.
+    Locked(String),
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunOutcome {
+    /// The exit code.
+    pub exit: u8,
+    /// Changes that were applied.
+    pub applied: usize,
+    /// Changes that failed.
+    pub failed: BTreeSet<ResourceId>,
+    /// Changes that were undone.
+    pub undone: usize,
+    /// Changes that were not done, with why.
+    pub not_done: BTreeMap<ResourceId, String>,
+    /// Hosts that did not answer.
+    pub unreachable: BTreeSet<HostId>,
+}

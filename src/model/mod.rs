@@ -1,0 +1,25 @@
+//! The nouns of muster: plain data with parse and display, and no logic.
+//!
+//! Every other room speaks in these types. Nothing here reads a clock, a file or the network, and nothing here
+//! uses another room. Start with [`inventory`] and [`module`] (what people declare), [`observation`] and
+//! [`manifest`] (what hosts say), [`change`], [`op`] and [`plan`] (what muster decides), [`event`] (what came of it).
+
+pub mod body;
+pub mod change;
+pub mod code;
+pub mod diagnostic;
+pub mod digest;
+pub mod event;
+pub mod gate;
+pub mod id;
+pub mod inventory;
+pub mod known;
+pub mod manifest;
+pub mod module;
+pub mod observation;
+pub mod op;
+pub mod plan;
+pub mod secret;
+pub mod selector;
+pub mod target;
+pub mod wave;

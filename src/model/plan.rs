@@ -1,0 +1,214 @@
+//! Plans: everything decided, nothing left to think about when they are applied.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::change::{Change, Keep};
+use super::digest::Digest;
+use super::id::{FleetName, HostId, PlanId, ResourceId, ResourceKey};
+use super::op::Probe;
+use super::target::Target;
+use super::wave::{RolloutPolicy, Wave};
+
+/// The number of the form in which plans are saved.
+pub const PLAN_FORMAT: u32 = 1;
+
+/// What would be done to a fleet, and on what ground.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The fleet.
+    pub fleet: FleetName,
+    /// The digests of the files that it was made from, by path.
+    pub inputs: BTreeMap<String, Digest>,
+    /// What it rests on, by host that it changes.
+    pub basis: BTreeMap<HostId, Basis>,
+    /// What is done, by resource.
+    pub changes: BTreeMap<ResourceId, Change>,
+    /// What is only recorded: things found as declared that no manifest knows yet.
+    pub takes: BTreeMap<HostId, Vec<Take>>,
+    /// When it is done.
+    pub waves: Vec<Wave>,
+    /// What is wanted and not planned.
+    pub held: Vec<Held>,
+    /// What the reader should know.
+    pub notes: Vec<Note>,
+    /// How its hosts are reached.
+    pub hosts: BTreeMap<HostId, Target>,
+    /// The policy that it was cut by.
+    pub policy: RolloutPolicy,
+    /// How many hosts the fleet has in all.
+    pub fleet_size: usize,
+    /// The selector that limited it, if one did, with the number of hosts that it picked.
+    pub limited_to: Option<(String, usize)>,
+    /// The folder of the inventory, from which secret files are found, as given on the command line.
+    pub inventory_file: String,
+}
+
+/// What the changes of one host rest on. No clocks, no uptimes, no boot ids.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Basis {
+    /// The manifest's lineage; `None` where there was no manifest.
+    pub lineage: Option<String>,
+    /// The manifest's generation; 0 where there was none.
+    pub generation: u64,
+    /// The digest of the facts that templates read; `None` where none did.
+    pub facts: Option<Digest>,
+    /// The digest of what was there, for every resource that the plan changes.
+    pub seen: BTreeMap<ResourceKey, Digest>,
+}
+
+/// Something found as declared, which the manifest will know from now on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Take {
+    /// The resource.
+    pub key: ResourceKey,
+    /// What is wanted, in its kind's own form.
+    pub spec: serde_json::Value,
+    /// The entry's further fields.
+    pub keep: Keep,
+    /// What is looked at to tell what is there.
+    pub probes: Vec<Probe>,
+    /// The digest of what is there.
+    pub after: Digest,
+    /// Values that it produced, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outputs: BTreeMap<String, String>,
+}
+
+/// Something that is wanted and not planned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The host, or one resource of it.
+    pub what: HeldWhat,
+    /// Why not.
+    pub why: HeldWhy,
+}
+
+/// What is held.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeldWhat {
+    /// Everything on a host.
+    Host(HostId),
+    /// One resource.
+    Resource(ResourceId),
+}
+
+impl fmt::Display for HeldWhat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(host) => write!(f, "{host}"),
+            Self::Resource(resource) => write!(f, "{resource}"),
+        }
+    }
+}
+
+/// Why something is held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeldWhy {
+    /// The host did not answer.
+    Unreachable(String),
+    /// It could not be read.
+    Unknown(String),
+    /// The machine is not what the inventory says, or its manifest is damaged or gone.
+    NotOurs(String),
+    /// It is no longer declared, and was changed by hand since muster made it.
+    ChangedByHand,
+    /// `protect = true` refuses it.
+    Protected,
+    /// It may never be deleted, or not without `delete = true`.
+    Kept(String),
+    /// It needs something that is held.
+    Needs(ResourceId),
+    /// It exists only because of a value that is not known yet: apply, then plan again.
+    AfterApply(String),
+    /// The policy leaves no room: too many hosts are down already.
+    NoRoom(String),
+    /// A tool is missing on the host.
+    MissingTool(String),
+}
+
+impl fmt::Display for HeldWhy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(why) => write!(f, "unreachable: {why}"),
+            Self::Unknown(why) => write!(f, "could not be read: {why}"),
+            Self::NotOurs(why) => f.write_str(why),
+            Self::ChangedByHand => f.write_str(
+                "no longer declared, but changed by hand since muster made it; delete or keep it yourself",
+            ),
+            Self::Protected => f.write_str("`protect = true` refuses to delete or replace it"),
+            Self::Kept(why) => f.write_str(why),
+            Self::Needs(id) => write!(f, "needs {id}, which is held"),
+            Self::AfterApply(why) => write!(f, "{why}; after apply, plan again"),
+            Self::NoRoom(why) => f.write_str(why),
+            Self::MissingTool(tool) => write!(f, "`{tool}` is missing on the host"),
+        }
+    }
+}
+
+/// Something that the reader of a plan should know.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Note {
+    /// What it speaks of, such as a host.
+    pub subject: String,
+    /// One clause.
+    pub text: String,
+}
+
+/// Numbers of a plan, for its last line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sums {
+    /// Resources to create.
+    pub create: usize,
+    /// Resources to change in place.
+    pub change: usize,
+    /// Resources to replace.
+    pub replace: usize,
+    /// Resources to delete.
+    pub delete: usize,
+    /// Resources to forget.
+    pub forget: usize,
+    /// Hosts that are changed.
+    pub hosts: usize,
+    /// Waves.
+    pub waves: usize,
+    /// Resources and hosts that are held.
+    pub held: usize,
+}
+
+impl Plan {
+    /// Returns the digest of the plan's canonical form; equal inputs give equal digests.
+    pub fn digest(&self) -> Digest {
+        Digest::of_value(self)
+    }
+
+    /// Returns the plan's name: the first twelve digits of its digest.
+    pub fn id(&self) -> PlanId {
+        self.digest().short().parse().expect("hex digits make a name")
+    }
+
+    /// Counts.
+    pub fn sums(&self) -> Sums {
+        use super::change::Action;
+        let count = |action| self.changes.values().filter(|change| change.action == action).count();
+        Sums {
+            create: count(Action::Create),
+            change: count(Action::Update),
+            replace: count(Action::Replace),
+            delete: count(Action::Delete),
+            forget: count(Action::Forget),
+            hosts: self.changed_hosts().len(),
+            waves: self.waves.len(),
+            held: self.held.len(),
+        }
+    }
+
+    /// Returns the hosts that the plan changes.
+    pub fn changed_hosts(&self) -> std::collections::BTreeSet<&HostId> {
+        self.changes.keys().map(|id| &id.host).collect()
+    }
+}

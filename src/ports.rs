@@ -1,0 +1,278 @@
+//! The traits to the world, and what crosses them. Only values of `model` do; no client type, no handle.
+//!
+//! The real implementations are `transport`, `clock` and `vault`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use crate::model::gate::Check;
+use crate::model::id::{HostId, ResourceKey, RunId};
+use crate::model::manifest::{ManifestState, Owned};
+use crate::model::observation::{Answer, Facts, Machine};
+use crate::model::op::{Op, Probe};
+use crate::model::secret::{Secret, SecretSource};
+
+/// Everything of the world that a verb may need.
+#[derive(Clone)]
+pub struct Ports {
+    /// The hosts.
+    pub transport: Arc<dyn Transport>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The clock of the controller.
+pub trait Clock: Send + Sync {
+    /// Returns the time now.
+    fn now(&self) -> jiff::Timestamp;
+    /// Waits.
+    fn sleep(&self, time: Duration) -> BoxFuture<'_, ()>;
+}
+
+/// The hosts of one fleet. One connection a host for a whole run, made when it is first needed.
+pub trait Transport: Send + Sync {
+    /// Looks at a host in one exec. Changes nothing there.
+    fn look<'a>(
+        &'a self,
+        host: &'a HostId,
+        request: &'a LookRequest,
+    ) -> BoxFuture<'a, Result<LookReply, ReachError>>;
+
+    /// Takes a host's lock for a run, or takes it again after an interruption, and returns the fencing token.
+    fn lock<'a>(
+        &'a self,
+        host: &'a HostId,
+        request: &'a LockRequest,
+    ) -> BoxFuture<'a, Result<Fence, LockError>>;
+
+    /// Extends the lease of a lock that this run holds.
+    fn renew<'a>(&'a self, host: &'a HostId, fence: &'a Fence) -> BoxFuture<'a, Result<(), LockError>>;
+
+    /// Frees a lock that this run holds. Freeing what is no longer held is no error.
+    fn release<'a>(&'a self, host: &'a HostId, fence: &'a Fence) -> BoxFuture<'a, Result<(), ReachError>>;
+
+    /// Writes intents into the manifest, performs ops in order until one fails, then looks; all under the host's guard.
+    fn perform<'a>(
+        &'a self,
+        host: &'a HostId,
+        call: &'a Call,
+    ) -> BoxFuture<'a, Result<Outcome, PerformError>>;
+
+    /// Writes entries of the manifest, or removes them (`None`), under the host's guard.
+    fn record<'a>(
+        &'a self,
+        host: &'a HostId,
+        fence: &'a Fence,
+        entries: &'a BTreeMap<ResourceKey, Option<Owned>>,
+    ) -> BoxFuture<'a, Result<(), PerformError>>;
+
+    /// Asks a gate's question once; the inner result is what it said.
+    fn ask<'a>(
+        &'a self,
+        host: &'a HostId,
+        check: &'a Check,
+        deadline: Duration,
+    ) -> BoxFuture<'a, Result<Said, ReachError>>;
+
+    /// Closes the connection to a host that is no longer needed.
+    fn close<'a>(&'a self, host: &'a HostId) -> BoxFuture<'a, ()>;
+}
+
+/// What a gate's question said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// Whether the condition holds.
+    pub good: bool,
+    /// The answer in a few words, for people.
+    pub what: String,
+}
+
+/// What is looked at on a host.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LookRequest {
+    /// The probes, by resource.
+    pub probes: BTreeMap<ResourceKey, Vec<Probe>>,
+    /// Tools whose presence is asked.
+    pub tools: BTreeSet<String>,
+    /// Whether facts are gathered.
+    pub facts: bool,
+}
+
+/// What a host said.
+#[derive(Clone, PartialEq)]
+pub struct LookReply {
+    /// What identifies the machine.
+    pub machine: Machine,
+    /// Its manifest.
+    pub manifest: ManifestState,
+    /// Its facts, where asked for.
+    pub facts: Option<Facts>,
+    /// Its salt, if it has one yet. Never recorded.
+    pub salt: Option<Salt>,
+    /// One answer for each probe.
+    pub answers: BTreeMap<ResourceKey, Vec<Answer>>,
+}
+
+/// A host's salt for fingerprints. It cannot be printed or serialised.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Salt(pub Vec<u8>);
+
+impl fmt::Debug for Salt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Salt(***)")
+    }
+}
+
+/// Who wants a lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockRequest {
+    /// The run.
+    pub run: RunId,
+    /// The person and the machine: `alice@laptop`.
+    pub who: String,
+    /// The fleet, for a manifest that is yet to be made.
+    pub fleet: crate::model::id::FleetName,
+}
+
+/// A lock that is held: what every op shows to the host's guard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fence {
+    /// The run that holds it.
+    pub run: RunId,
+    /// The token: the highest that the host has given out.
+    pub token: u64,
+}
+
+/// Ops for one host, with what the manifest says before them and what is looked at after.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Call {
+    /// The lock.
+    pub fence: Fence,
+    /// Entries written to the manifest before the first op.
+    pub intents: BTreeMap<ResourceKey, Owned>,
+    /// The steps. Outputs are filled; secrets join in the transport.
+    pub ops: Vec<Op>,
+    /// What is looked at when all steps are done.
+    pub probes: BTreeMap<ResourceKey, Vec<Probe>>,
+    /// The longest that the call may take.
+    pub deadline: Duration,
+}
+
+/// What came of a call that went through.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// One answer for each probe.
+    pub answers: BTreeMap<ResourceKey, Vec<Answer>>,
+    /// The host's own clock after the last op, in seconds.
+    pub host_now_secs: u64,
+    /// The host's salt.
+    pub salt: Salt,
+    /// The last lines that the ops said, secrets taken out.
+    pub tail: Vec<String>,
+}
+
+/// A host that cannot be reached.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReachError {
+    /// No connection, or no login, or no root there.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The host's own key is not the one that it should be.
+    #[error("{0}")]
+    HostKey(String),
+    /// It was reached, and what it said makes no sense.
+    #[error("{operation} on {host} ended with status {status}: {}", tail.join(" / "))]
+    Failed {
+        /// The host.
+        host: HostId,
+        /// What was attempted.
+        operation: String,
+        /// The exit status.
+        status: i32,
+        /// The last lines.
+        tail: Vec<String>,
+    },
+}
+
+/// Why a lock was not to be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LockError {
+    /// Another run holds it.
+    #[error("held by run {run} of {who} for {age_secs} s")]
+    Held {
+        /// The run.
+        run: String,
+        /// The person.
+        who: String,
+        /// How long ago it was taken or renewed.
+        age_secs: u64,
+    },
+    /// The host belongs to another fleet or another name.
+    #[error("{0}")]
+    NotOurs(String),
+    /// It was ours and is no longer.
+    #[error("lost to another run")]
+    Lost,
+    /// The host was not reached.
+    #[error(transparent)]
+    Reach(#[from] ReachError),
+}
+
+/// Why a call did not go through.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PerformError {
+    /// An op failed; those before it are done.
+    #[error("{operation} ended with status {status}")]
+    Failed {
+        /// What was attempted, without secrets.
+        operation: String,
+        /// The exit status.
+        status: i32,
+        /// The last lines, secrets taken out.
+        tail: Vec<String>,
+    },
+    /// The connection broke or time ran out: nobody knows how far it came.
+    #[error("{why}")]
+    Unknown {
+        /// What happened.
+        why: String,
+    },
+    /// The guard refused: the lock is another's, or its lease is over.
+    #[error("the host's guard refused: {0}")]
+    Fenced(String),
+    /// The host was not reached; nothing was done.
+    #[error(transparent)]
+    Reach(#[from] ReachError),
+}
+
+/// Secrets that were resolved, for the transport.
+#[derive(Clone, Debug, Default)]
+pub struct Secrets {
+    values: BTreeMap<SecretSource, Secret>,
+}
+
+impl Secrets {
+    /// Takes resolved values in.
+    pub fn new(values: BTreeMap<SecretSource, Secret>) -> Self {
+        Self { values }
+    }
+
+    /// Returns a value.
+    pub fn get(&self, source: &SecretSource) -> Option<&Secret> {
+        self.values.get(source)
+    }
+
+    /// Takes every resolved value out of a text, so that what a host echoes cannot leak it.
+    pub fn redact(&self, text: &str) -> String {
+        // Values shorter than four characters would blank ordinary words, and are no secrets.
+        self.values
+            .values()
+            .map(Secret::reveal)
+            .filter(|value| value.len() >= 4)
+            .fold(text.to_owned(), |text, value| text.replace(value, "***"))
+    }
+}

@@ -1,0 +1,389 @@
+//! Resource kinds: what can be declared, one file each. Pure.
+//!
+//! A kind says how it is looked at, what the answers mean, what differs and which ops mend it. It never sees a
+//! template, a host or a connection. The list at the end of this file gathers the kinds into [`Spec`] and [`Actual`];
+//! every law in `tests/laws.rs` runs over that list.
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::model::change::{Action, Disruption, FieldChange, Undo};
+use crate::model::digest::Digest;
+use crate::model::id::ResourceKey;
+use crate::model::known::Known;
+use crate::model::manifest::Owned;
+use crate::model::observation::{Answer, Observed};
+use crate::model::op::{Op, Probe};
+
+/// A kind of resource.
+pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned + JsonSchema {
+    /// The name of its TOML table.
+    const NAME: &'static str;
+    /// The fields that `compare` may name, in order. The laws alter each of them.
+    const FIELDS: &'static [&'static str];
+    /// Whether muster deletes what it made of this kind only where the resource said `delete = true`.
+    const KEPT_UNLESS_DELETE: bool = false;
+    /// Whether it starts something and so may say `restart_on`.
+    const STARTS: bool = false;
+
+    /// What is there, interpreted.
+    type Actual: Clone + PartialEq + Serialize + DeserializeOwned;
+
+    /// Returns the name, unique for the kind on its host.
+    fn name(&self) -> String;
+
+    /// Returns rules that the types cannot say and this declaration breaks.
+    fn check(&self) -> Vec<Mistake> {
+        Vec::new()
+    }
+
+    /// Returns what it claims, so that two owners of one thing are found.
+    fn claims(&self) -> Vec<Claim> {
+        Vec::new()
+    }
+
+    /// Returns the tools that its ops need on the host beside POSIX sh, coreutils and util-linux.
+    fn tools(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Returns resources that it needs if they are declared for the same host, such as a file's folder.
+    fn implied(&self) -> Vec<ResourceKey> {
+        Vec::new()
+    }
+
+    /// Returns the questions that tell what is there.
+    fn probes(&self) -> Vec<Probe>;
+
+    /// Says what the answers mean; one for each probe.
+    fn read(&self, answers: &[Answer]) -> Observed<Self::Actual>;
+
+    /// Returns what differs; empty means that it is already so.
+    ///
+    /// `owned` is the manifest's entry, for what only the manifest knows: what a unit was started with, which keys
+    /// muster made. The order is that of [`Self::FIELDS`].
+    fn compare(&self, actual: &Self::Actual, context: &Context<'_>) -> Vec<FieldChange>;
+
+    /// Returns the ops of a step, in order. The fields of the step are those that `compare` named, less those ignored.
+    fn ops(&self, step: &Step<'_, Self::Actual>) -> Vec<Op>;
+
+    /// Returns how the step is undone.
+    fn undo(&self, step: &Step<'_, Self::Actual>) -> Undo;
+
+    /// Says what the step does to those who use the host.
+    fn disruption(&self, _step: &Step<'_, Self::Actual>) -> Disruption {
+        Disruption::None
+    }
+
+    /// Returns the fields among these that cannot change in place, so that the resource must be replaced.
+    fn immutable<'a>(&self, _fields: &'a [FieldChange]) -> Option<&'a FieldChange> {
+        None
+    }
+
+    /// Returns why this may never be deleted, if so: identity directories, the login account …
+    fn never_deleted(&self) -> Option<String> {
+        None
+    }
+
+    /// Returns the digest of what a consumer reads of it: for a file its content, not its mode.
+    fn consumed(&self, known: &Known) -> Digest {
+        let _ = known;
+        Digest::of_value(self)
+    }
+
+    /// Returns the values that it produces, read from what is there.
+    fn outputs(&self, _actual: &Self::Actual) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    /// Returns the names of the values that it produces, each with the pattern that it must fit as a whole.
+    fn declared_outputs(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    /// Returns what names the present start of what runs (a unit's InvocationID), for kinds that start something.
+    fn invocation(&self, _actual: &Self::Actual) -> Option<String> {
+        None
+    }
+}
+
+/// What a comparison may use beside the two sides.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// Outputs and fingerprints.
+    pub known: &'a Known,
+    /// The manifest's entry for this resource.
+    pub owned: Option<&'a Owned>,
+    /// For kinds that start something: the digest of what it consumes now, and when that was last changed on the host.
+    pub consumed: Option<&'a Consumed>,
+}
+
+/// What a resource consumes at its start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Consumed {
+    /// The digest of all that is listed in `restart_on`, as it will be after this plan.
+    pub digest: Digest,
+    /// When the latest of these was changed, in seconds of the host's clock, if the manifest knows.
+    pub changed_at_secs: Option<u64>,
+    /// Those that this plan changes.
+    pub changing: Vec<crate::model::id::ResourceId>,
+}
+
+/// One step on one resource.
+#[derive(Debug, Clone, Copy)]
+pub struct Step<'a, A> {
+    /// What is done: for `Replace` the kind is asked for `Delete` and then for `Create`.
+    pub action: Action,
+    /// What is there.
+    pub before: &'a Observed<A>,
+    /// What differs, less what is ignored. Empty for `Create` and `Delete`.
+    pub fields: &'a [FieldChange],
+    /// What the comparison used.
+    pub context: Context<'a>,
+}
+
+impl<A> Step<'_, A> {
+    /// Says whether a field differs.
+    pub fn has(&self, field: &str) -> bool {
+        self.fields.iter().any(|change| change.field == field)
+    }
+}
+
+/// Something that a resource claims for itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Claim {
+    /// The thing: a normalised path, an account, a kernel parameter.
+    pub what: String,
+    /// Only these keys of it; `None` is the whole. Disjoint keys of one file do not clash.
+    pub keys: Option<BTreeSet<String>>,
+}
+
+/// A rule that a declaration breaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// The field.
+    pub field: &'static str,
+    /// What is wrong, one clause.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+impl Mistake {
+    /// Makes one without a hint.
+    pub fn new(field: &'static str, message: impl Into<String>) -> Self {
+        Self { field, message: message.into(), hint: None }
+    }
+
+    /// Adds a hint.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// Makes [`Spec`], [`Actual`] and their forwarding from the list of kinds.
+macro_rules! kinds {
+    ($($module:ident :: $kind:ident),* $(,)?) => {
+        /// What is declared, of any kind.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        pub enum Spec {
+            $(#[doc = concat!("A [`", stringify!($module), "::", stringify!($kind), "`].")] $kind($module::$kind),)*
+        }
+
+        /// What is there, of any kind.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        pub enum Actual {
+            $(#[doc = concat!("Of [`", stringify!($module), "::", stringify!($kind), "`].")]
+              $kind(<$module::$kind as Kind>::Actual),)*
+        }
+
+        /// Every kind, in the order of the list.
+        pub const KINDS: &[KindInfo] = &[
+            $(KindInfo {
+                name: <$module::$kind as Kind>::NAME,
+                fields: <$module::$kind as Kind>::FIELDS,
+                kept_unless_delete: <$module::$kind as Kind>::KEPT_UNLESS_DELETE,
+                starts: <$module::$kind as Kind>::STARTS,
+                schema: |generator| generator.subschema_for::<$module::$kind>(),
+            },)*
+        ];
+
+        impl Spec {
+            /// Reads a spec of a kind from its own form.
+            ///
+            /// # Errors
+            /// A clause that says what does not fit, or that there is no such kind.
+            pub fn decode(kind: &str, value: &Value) -> Result<Self, String> {
+                $(if kind == <$module::$kind as Kind>::NAME {
+                    return $module::$kind::deserialize(value).map(Self::$kind).map_err(|error| error.to_string());
+                })*
+                Err(format!("there is no kind `{kind}`"))
+            }
+
+            /// Writes the spec in its kind's own form.
+            pub fn encode(&self) -> Value {
+                match self {
+                    $(Self::$kind(spec) => serde_json::to_value(spec),)*
+                }
+                .expect("specs serialise to JSON: no maps with odd keys")
+            }
+
+            /// Returns the facts of its kind.
+            pub fn info(&self) -> &'static KindInfo {
+                let name = match self { $(Self::$kind(_) => <$module::$kind as Kind>::NAME,)* };
+                KINDS.iter().find(|info| info.name == name).expect("every kind is listed")
+            }
+
+            /// Returns its key on its host.
+            pub fn key(&self) -> ResourceKey {
+                match self { $(Self::$kind(spec) => ResourceKey::new(<$module::$kind as Kind>::NAME, spec.name()),)* }
+            }
+
+            /// As [`Kind::check`].
+            pub fn check(&self) -> Vec<Mistake> {
+                match self { $(Self::$kind(spec) => spec.check(),)* }
+            }
+
+            /// As [`Kind::claims`].
+            pub fn claims(&self) -> Vec<Claim> {
+                match self { $(Self::$kind(spec) => spec.claims(),)* }
+            }
+
+            /// As [`Kind::tools`].
+            pub fn tools(&self) -> &'static [&'static str] {
+                match self { $(Self::$kind(spec) => spec.tools(),)* }
+            }
+
+            /// As [`Kind::implied`].
+            pub fn implied(&self) -> Vec<ResourceKey> {
+                match self { $(Self::$kind(spec) => spec.implied(),)* }
+            }
+
+            /// As [`Kind::probes`].
+            pub fn probes(&self) -> Vec<Probe> {
+                match self { $(Self::$kind(spec) => spec.probes(),)* }
+            }
+
+            /// As [`Kind::read`]; answers that are missing or [`Answer::NoAnswer`] make it unknown.
+            pub fn read(&self, answers: &[Answer]) -> Observed<Actual> {
+                if answers.len() != self.probes().len() {
+                    return Observed::Unknown("the host did not answer every question".to_owned());
+                }
+                if let Some(why) = answers.iter().find_map(Answer::missing) {
+                    return Observed::Unknown(why.to_owned());
+                }
+                match self { $(Self::$kind(spec) => spec.read(answers).map(Actual::$kind),)* }
+            }
+
+            /// As [`Kind::compare`]. What is of another kind differs in nothing that could be named, and is a bug.
+            pub fn compare(&self, actual: &Actual, context: &Context<'_>) -> Vec<FieldChange> {
+                match (self, actual) {
+                    $((Self::$kind(spec), Actual::$kind(actual)) => spec.compare(actual, context),)*
+                    #[allow(unreachable_patterns)]
+                    _ => unreachable!("a spec is compared with what it read itself"),
+                }
+            }
+
+            /// As [`Kind::ops`].
+            pub fn ops(&self, step: &Step<'_, Actual>) -> Vec<Op> {
+                match self { $(Self::$kind(spec) => {
+                    let before = step.before.clone().map(|actual| match actual {
+                        Actual::$kind(actual) => actual,
+                        #[allow(unreachable_patterns)]
+                        _ => unreachable!("a spec takes steps from what it read itself"),
+                    });
+                    spec.ops(&Step { action: step.action, before: &before, fields: step.fields, context: step.context })
+                })* }
+            }
+
+            /// As [`Kind::undo`].
+            pub fn undo(&self, step: &Step<'_, Actual>) -> Undo {
+                match self { $(Self::$kind(spec) => {
+                    let before = step.before.clone().map(|actual| match actual {
+                        Actual::$kind(actual) => actual,
+                        #[allow(unreachable_patterns)]
+                        _ => unreachable!("a spec takes steps from what it read itself"),
+                    });
+                    spec.undo(&Step { action: step.action, before: &before, fields: step.fields, context: step.context })
+                })* }
+            }
+
+            /// As [`Kind::disruption`].
+            pub fn disruption(&self, step: &Step<'_, Actual>) -> Disruption {
+                match self { $(Self::$kind(spec) => {
+                    let before = step.before.clone().map(|actual| match actual {
+                        Actual::$kind(actual) => actual,
+                        #[allow(unreachable_patterns)]
+                        _ => unreachable!("a spec takes steps from what it read itself"),
+                    });
+                    spec.disruption(&Step { action: step.action, before: &before, fields: step.fields, context: step.context })
+                })* }
+            }
+
+            /// As [`Kind::immutable`].
+            pub fn immutable<'a>(&self, fields: &'a [FieldChange]) -> Option<&'a FieldChange> {
+                match self { $(Self::$kind(spec) => spec.immutable(fields),)* }
+            }
+
+            /// As [`Kind::never_deleted`].
+            pub fn never_deleted(&self) -> Option<String> {
+                match self { $(Self::$kind(spec) => spec.never_deleted(),)* }
+            }
+
+            /// As [`Kind::consumed`].
+            pub fn consumed(&self, known: &Known) -> Digest {
+                match self { $(Self::$kind(spec) => spec.consumed(known),)* }
+            }
+
+            /// As [`Kind::declared_outputs`].
+            pub fn declared_outputs(&self) -> Vec<(String, String)> {
+                match self { $(Self::$kind(spec) => spec.declared_outputs(),)* }
+            }
+
+            /// As [`Kind::outputs`].
+            pub fn outputs(&self, actual: &Actual) -> Vec<(String, String)> {
+                match (self, actual) {
+                    $((Self::$kind(spec), Actual::$kind(actual)) => spec.outputs(actual),)*
+                    #[allow(unreachable_patterns)]
+                    _ => unreachable!("a spec is asked about what it read itself"),
+                }
+            }
+
+            /// As [`Kind::invocation`].
+            pub fn invocation(&self, actual: &Actual) -> Option<String> {
+                match (self, actual) {
+                    $((Self::$kind(spec), Actual::$kind(actual)) => spec.invocation(actual),)*
+                    #[allow(unreachable_patterns)]
+                    _ => unreachable!("a spec is asked about what it read itself"),
+                }
+            }
+        }
+    };
+}
+
+/// The facts of a kind.
+#[derive(Debug, Clone, Copy)]
+pub struct KindInfo {
+    /// As [`Kind::NAME`].
+    pub name: &'static str,
+    /// As [`Kind::FIELDS`].
+    pub fields: &'static [&'static str],
+    /// As [`Kind::KEPT_UNLESS_DELETE`].
+    pub kept_unless_delete: bool,
+    /// As [`Kind::STARTS`].
+    pub starts: bool,
+    /// Makes the JSON schema of its table.
+    pub schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
+}
+
+mod file;
+mod path;
+
+kinds! {
+    file::File,
+}

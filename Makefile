@@ -1,0 +1,38 @@
+# Thin: each line calls cargo or a script under tests/. CARGO_TARGET_DIR and HOME are respected.
+FLEET ?= rehearsal
+HOSTS ?= 3
+
+.PHONY: demo test bench lint audit fleet-up fleet-down clean
+
+demo: ## a fleet of five, from an inventory to a mended drift
+	@tests/setup/all
+	cargo build --locked
+	@tests/demo/run
+
+test: ## everything
+	@tests/setup/all
+	@tests/run
+
+bench:
+	@tests/setup/rust
+	cargo bench --locked
+
+lint: ## what `test` checks without running anything
+	@tests/setup/rust
+	@tests/setup/tools
+	@tests/run fmt clippy deny machete
+
+audit: ## known vulnerabilities; exits 2 when it could not look
+	@tests/setup/rust
+	@tests/setup/tools
+	@tests/setup/audit
+
+fleet-up: ## hosts to rehearse on: make fleet-up FLEET=name HOSTS=3
+	@tests/setup/packages
+	@tests/fleet/fleet up $(FLEET) $(HOSTS)
+
+fleet-down:
+	@tests/fleet/fleet down $(FLEET)
+
+clean:
+	cargo clean

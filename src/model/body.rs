@@ -77,8 +77,9 @@ impl Body {
         let mut rest = rendered;
         while let Some(open) = rest.find(TOKEN_OPEN) {
             let (before, token) = rest.split_at(open);
-            let (token, after) =
-                token[TOKEN_OPEN.len_utf8()..].split_once(TOKEN_CLOSE).ok_or(HoleError::Mangled)?;
+            let (token, after) = token[TOKEN_OPEN.len_utf8()..]
+                .split_once(TOKEN_CLOSE)
+                .ok_or(HoleError::Mangled)?;
             pieces.push(Piece::Text(before.to_owned()));
             pieces.push(parse_token(token).ok_or(HoleError::Mangled)?);
             rest = after;
@@ -240,7 +241,10 @@ mod tests {
     use super::*;
 
     fn sample() -> (SecretRef, OutputRef) {
-        ("base64|env:PASS".parse().unwrap(), "command[key]@nn-1#address".parse().unwrap())
+        (
+            "base64|env:PASS".parse().unwrap(),
+            "command[key]@nn-1#address".parse().unwrap(),
+        )
     }
 
     #[test]

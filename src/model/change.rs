@@ -112,7 +112,11 @@ pub struct FieldChange {
 impl FieldChange {
     /// Makes a change between two plain texts.
     pub fn text(field: &str, before: impl Into<String>, after: impl Into<String>) -> Self {
-        Self { field: field.to_owned(), before: Shown::Text(before.into()), after: Shown::Text(after.into()) }
+        Self {
+            field: field.to_owned(),
+            before: Shown::Text(before.into()),
+            after: Shown::Text(after.into()),
+        }
     }
 }
 
@@ -144,6 +148,12 @@ pub enum Reason {
     Differs,
     /// It is no longer declared.
     Undeclared,
+    /// It is no longer declared, and its kind is kept unless the resource said `delete = true`.
+    Kept,
+    /// It is no longer declared, and it is gone already.
+    Gone,
+    /// It is no longer declared, and muster only found it.
+    Found,
     /// It consumes what this plan changes.
     Consumes(Vec<ResourceId>),
     /// What it consumes has changed since it was last started.
@@ -158,13 +168,20 @@ pub enum Reason {
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list =
-            |ids: &[ResourceId]| ids.iter().map(|id| id.key.to_string()).collect::<Vec<_>>().join(", ");
+        let list = |ids: &[ResourceId]| {
+            ids.iter()
+                .map(|id| id.key.to_string())
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
         match self {
             Self::Missing => f.write_str("it is not there"),
             Self::Drifted => f.write_str("somebody changed it since muster did"),
             Self::Differs => f.write_str("it is not as declared"),
             Self::Undeclared => f.write_str("it is no longer declared"),
+            Self::Kept => f.write_str("it is no longer declared, and is kept without `delete = true`"),
+            Self::Gone => f.write_str("it is no longer declared, and is gone already"),
+            Self::Found => f.write_str("it is no longer declared, and was there before muster"),
             Self::Consumes(ids) => write!(f, "it consumes {}", list(ids)),
             Self::StartedWithOld => f.write_str("it runs with what it consumed before the last change"),
             Self::LostOn(ids) => write!(f, "it is lost when {} changes", list(ids)),

@@ -32,10 +32,19 @@ impl Sources {
 
     /// Makes a place from a byte range of a file that was added; line and column count from 1, columns in characters.
     pub fn place(&self, file: &str, span: Range<usize>) -> Place {
-        let before = self.texts.get(file).and_then(|text| text.get(..span.start)).unwrap_or("");
+        let before = self
+            .texts
+            .get(file)
+            .and_then(|text| text.get(..span.start))
+            .unwrap_or("");
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
-        Place { file: file.to_owned(), line, column, span: Some(span) }
+        Place {
+            file: file.to_owned(),
+            line,
+            column,
+            span: Some(span),
+        }
     }
 }
 
@@ -113,18 +122,27 @@ impl Diagnostic {
 
     /// Makes a warning.
     pub fn warning(code: Code, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, ..Self::error(code, message) }
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(code, message)
+        }
     }
 
     /// Points the caret at a place and says there what was expected.
     pub fn at(mut self, place: Place, text: impl Into<String>) -> Self {
-        self.place = Some(Label { place, text: text.into() });
+        self.place = Some(Label {
+            place,
+            text: text.into(),
+        });
         self
     }
 
     /// Names a further place.
     pub fn and(mut self, place: Place, text: impl Into<String>) -> Self {
-        self.others.push(Label { place, text: text.into() });
+        self.others.push(Label {
+            place,
+            text: text.into(),
+        });
         self
     }
 
@@ -168,7 +186,9 @@ impl Diagnostics {
 
     /// Says whether one of them is an error.
     pub fn has_errors(&self) -> bool {
-        self.found.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+        self.found
+            .iter()
+            .any(|diagnostic| diagnostic.severity == Severity::Error)
     }
 
     /// Says whether there is none.

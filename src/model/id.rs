@@ -126,12 +126,18 @@ pub struct ResourceKey {
 impl ResourceKey {
     /// Makes a key from a kind's constant name, which is known to be well formed.
     pub fn new(kind: &str, name: impl Into<String>) -> Self {
-        Self { kind: KindName(kind.to_owned()), name: name.into() }
+        Self {
+            kind: KindName(kind.to_owned()),
+            name: name.into(),
+        }
     }
 
     /// Places this resource on a host.
     pub fn on(&self, host: &HostId) -> ResourceId {
-        ResourceId { host: host.clone(), key: self.clone() }
+        ResourceId {
+            host: host.clone(),
+            key: self.clone(),
+        }
     }
 }
 
@@ -145,10 +151,19 @@ impl FromStr for ResourceKey {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {
         let wanted = "a resource (kind[name])";
-        let error = || IdError { text: text.to_owned(), wanted };
+        let error = || IdError {
+            text: text.to_owned(),
+            wanted,
+        };
         let (kind, rest) = text.split_once('[').ok_or_else(error)?;
-        let name = rest.strip_suffix(']').filter(|name| !name.is_empty()).ok_or_else(error)?;
-        Ok(Self { kind: kind.parse().map_err(|_| error())?, name: name.to_owned() })
+        let name = rest
+            .strip_suffix(']')
+            .filter(|name| !name.is_empty())
+            .ok_or_else(error)?;
+        Ok(Self {
+            kind: kind.parse().map_err(|_| error())?,
+            name: name.to_owned(),
+        })
     }
 }
 serde_as_text!(ResourceKey);
@@ -171,9 +186,15 @@ impl fmt::Display for ResourceId {
 impl FromStr for ResourceId {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let error = || IdError { text: text.to_owned(), wanted: "a resource of the fleet (kind[name]@host)" };
+        let error = || IdError {
+            text: text.to_owned(),
+            wanted: "a resource of the fleet (kind[name]@host)",
+        };
         let (key, host) = text.rsplit_once('@').ok_or_else(error)?;
-        Ok(Self { key: key.parse().map_err(|_| error())?, host: host.parse().map_err(|_| error())? })
+        Ok(Self {
+            key: key.parse().map_err(|_| error())?,
+            host: host.parse().map_err(|_| error())?,
+        })
     }
 }
 serde_as_text!(ResourceId);
@@ -196,9 +217,15 @@ impl fmt::Display for OutputRef {
 impl FromStr for OutputRef {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let error = || IdError { text: text.to_owned(), wanted: "an output (kind[name]@host#output)" };
+        let error = || IdError {
+            text: text.to_owned(),
+            wanted: "an output (kind[name]@host#output)",
+        };
         let (resource, output) = text.rsplit_once('#').ok_or_else(error)?;
-        Ok(Self { resource: resource.parse().map_err(|_| error())?, output: output.to_owned() })
+        Ok(Self {
+            resource: resource.parse().map_err(|_| error())?,
+            output: output.to_owned(),
+        })
     }
 }
 serde_as_text!(OutputRef);
@@ -209,7 +236,11 @@ mod tests {
 
     #[test]
     fn resource_ids_round_trip_with_brackets_and_at_signs_in_names() {
-        for text in ["file[/etc/app.toml]@val-1", "file[/a[1]@b]@val-1", "package[curl]@h.1"] {
+        for text in [
+            "file[/etc/app.toml]@val-1",
+            "file[/a[1]@b]@val-1",
+            "package[curl]@h.1",
+        ] {
             assert_eq!(text.parse::<ResourceId>().unwrap().to_string(), text);
         }
         let output = "command[key#1]@nn-1#address";
@@ -220,7 +251,13 @@ mod tests {
     fn ill_formed_names_are_refused_with_what_was_wanted() {
         assert!("".parse::<HostId>().is_err());
         assert!("-a".parse::<HostId>().is_err());
-        assert!("a/b".parse::<HostId>().unwrap_err().to_string().contains("a host name"));
+        assert!(
+            "a/b"
+                .parse::<HostId>()
+                .unwrap_err()
+                .to_string()
+                .contains("a host name")
+        );
         assert!("file[]@h".parse::<ResourceId>().is_err());
         assert!("file[x]".parse::<ResourceId>().is_err());
     }

@@ -129,12 +129,18 @@ pub struct Moved {
 impl Inventory {
     /// Returns the hosts that a selector picks from.
     pub fn field<'a>(&'a self, groups: &'a BTreeMap<GroupName, BTreeSet<HostId>>) -> Field<'a> {
-        Field { hosts: self.hosts.iter().map(|(id, host)| (id, &host.labels)).collect(), groups }
+        Field {
+            hosts: self.hosts.iter().map(|(id, host)| (id, &host.labels)).collect(),
+            groups,
+        }
     }
 
     /// Returns the members of every group.
     pub fn members(&self) -> BTreeMap<GroupName, BTreeSet<HostId>> {
-        self.groups.iter().map(|(name, group)| (name.clone(), group.members.clone())).collect()
+        self.groups
+            .iter()
+            .map(|(name, group)| (name.clone(), group.members.clone()))
+            .collect()
     }
 
     /// Returns the hosts that a selector picks, in order.
@@ -149,6 +155,9 @@ impl Inventory {
     /// Returns the modules that are used on a host, in the order of the files, each once.
     pub fn modules_of(&self, host: &HostId) -> Vec<&Use> {
         let mut seen = BTreeSet::new();
-        self.uses.iter().filter(|used| used.hosts.contains(host) && seen.insert(&used.module)).collect()
+        self.uses
+            .iter()
+            .filter(|used| used.hosts.contains(host) && seen.insert(&used.module))
+            .collect()
     }
 }

@@ -261,11 +261,12 @@ impl Op {
             Self::WriteFile { body, .. } => *body = body.with_outputs(known),
             Self::Run { script, env, .. } => {
                 *script = script.with_outputs(known);
-                env.values_mut().for_each(|value| *value = value.with_outputs(known));
+                env.values_mut()
+                    .for_each(|value| *value = value.with_outputs(known));
             }
-            Self::Settings { set, .. } => {
-                set.values_mut().for_each(|value| *value = value.with_outputs(known))
-            }
+            Self::Settings { set, .. } => set
+                .values_mut()
+                .for_each(|value| *value = value.with_outputs(known)),
             Self::SetAttributes { .. }
             | Self::MakeDirectory { .. }
             | Self::Link { .. }
@@ -304,7 +305,10 @@ impl SettingValue {
             Self::Text(body) => Self::Text(body.with_outputs(known)),
             Self::List(values) => Self::List(values.iter().map(|value| value.with_outputs(known)).collect()),
             Self::Map(values) => Self::Map(
-                values.iter().map(|(key, value)| (key.clone(), value.with_outputs(known))).collect(),
+                values
+                    .iter()
+                    .map(|(key, value)| (key.clone(), value.with_outputs(known)))
+                    .collect(),
             ),
         }
     }

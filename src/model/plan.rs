@@ -194,7 +194,12 @@ impl Plan {
     /// Counts.
     pub fn sums(&self) -> Sums {
         use super::change::Action;
-        let count = |action| self.changes.values().filter(|change| change.action == action).count();
+        let count = |action| {
+            self.changes
+                .values()
+                .filter(|change| change.action == action)
+                .count()
+        };
         Sums {
             create: count(Action::Create),
             change: count(Action::Update),

@@ -42,14 +42,20 @@ impl FromStr for SecretSource {
             text: "(not shown)".to_owned(),
             wanted: "a secret's source (env:NAME, file:PATH, cmd:COMMAND or age:FILE#KEY)",
         };
-        let (scheme, rest) = text.split_once(':').filter(|(_, rest)| !rest.is_empty()).ok_or_else(error)?;
+        let (scheme, rest) = text
+            .split_once(':')
+            .filter(|(_, rest)| !rest.is_empty())
+            .ok_or_else(error)?;
         match scheme {
             "env" => Ok(Self::Env(rest.to_owned())),
             "file" => Ok(Self::File(rest.to_owned())),
             "cmd" => Ok(Self::Command(rest.to_owned())),
             "age" => {
                 let (file, key) = rest.rsplit_once('#').ok_or_else(error)?;
-                Ok(Self::Age { file: file.to_owned(), key: key.to_owned() })
+                Ok(Self::Age {
+                    file: file.to_owned(),
+                    key: key.to_owned(),
+                })
             }
             _ => Err(error()),
         }
@@ -71,12 +77,20 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    const NAMES: [(Self, &'static str); 4] =
-        [(Self::Plain, "plain"), (Self::Base64, "base64"), (Self::Json, "json"), (Self::Shell, "shell")];
+    const NAMES: [(Self, &'static str); 4] = [
+        (Self::Plain, "plain"),
+        (Self::Base64, "base64"),
+        (Self::Json, "json"),
+        (Self::Shell, "shell"),
+    ];
 
     /// Returns the encoding's name, which is also that of its template filter.
     pub fn name(self) -> &'static str {
-        Self::NAMES.iter().find(|(encoding, _)| *encoding == self).expect("every encoding is listed").1
+        Self::NAMES
+            .iter()
+            .find(|(encoding, _)| *encoding == self)
+            .expect("every encoding is listed")
+            .1
     }
 
     /// Writes a value in this encoding.
@@ -112,12 +126,19 @@ impl fmt::Display for SecretRef {
 impl FromStr for SecretRef {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let error =
-            || IdError { text: "(not shown)".to_owned(), wanted: "a secret reference (encoding|source)" };
+        let error = || IdError {
+            text: "(not shown)".to_owned(),
+            wanted: "a secret reference (encoding|source)",
+        };
         let (encoding, source) = text.split_once('|').ok_or_else(error)?;
-        let (encoding, _) =
-            Encoding::NAMES.into_iter().find(|(_, name)| *name == encoding).ok_or_else(error)?;
-        Ok(Self { encoding, source: source.parse()? })
+        let (encoding, _) = Encoding::NAMES
+            .into_iter()
+            .find(|(_, name)| *name == encoding)
+            .ok_or_else(error)?;
+        Ok(Self {
+            encoding,
+            source: source.parse()?,
+        })
     }
 }
 serde_as_text!(SecretRef);
@@ -150,9 +171,12 @@ mod tests {
 
     #[test]
     fn references_round_trip() {
-        for text in
-            ["plain|env:PASS", "base64|file:keys/a.json", "json|cmd:pass show a|b", "shell|age:s.age#k"]
-        {
+        for text in [
+            "plain|env:PASS",
+            "base64|file:keys/a.json",
+            "json|cmd:pass show a|b",
+            "shell|age:s.age#k",
+        ] {
             assert_eq!(text.parse::<SecretRef>().unwrap().to_string(), text);
         }
     }

@@ -60,7 +60,9 @@ pub struct Field<'a> {
 impl Selector {
     /// Returns the selector of every host.
     pub fn all() -> Self {
-        Self { terms: vec![(Sign::Plus, Term::All)] }
+        Self {
+            terms: vec![(Sign::Plus, Term::All)],
+        }
     }
 
     /// Returns the hosts that are picked, in order of their names.
@@ -88,9 +90,11 @@ impl Term {
         match self {
             Self::All => Ok(all.collect()),
             Self::Group(name) if name.as_str() == "all" => Ok(all.collect()),
-            Self::Group(name) => {
-                field.groups.get(name).cloned().ok_or_else(|| SelectorError::NoGroup(name.clone()))
-            }
+            Self::Group(name) => field
+                .groups
+                .get(name)
+                .cloned()
+                .ok_or_else(|| SelectorError::NoGroup(name.clone())),
             Self::Label(key, value) => Ok(field
                 .hosts
                 .iter()
@@ -99,7 +103,11 @@ impl Term {
                 .collect()),
             Self::Name(pattern) => {
                 let found: BTreeSet<HostId> = all.filter(|host| fits(pattern, host.as_str())).collect();
-                if found.is_empty() { Err(SelectorError::NoHost(pattern.clone())) } else { Ok(found) }
+                if found.is_empty() {
+                    Err(SelectorError::NoHost(pattern.clone()))
+                } else {
+                    Ok(found)
+                }
             }
         }
     }
@@ -110,7 +118,9 @@ fn fits(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == name,
         Some((head, tail)) => name.strip_prefix(head).is_some_and(|rest| {
-            (0..=rest.len()).filter(|at| rest.is_char_boundary(*at)).any(|at| fits(tail, &rest[at..]))
+            (0..=rest.len())
+                .filter(|at| rest.is_char_boundary(*at))
+                .any(|at| fits(tail, &rest[at..]))
         }),
     }
 }
@@ -122,7 +132,11 @@ impl FromStr for Selector {
         for (index, part) in text.split(" - ").enumerate() {
             for (position, word) in part.split(',').map(str::trim).enumerate() {
                 // Only the first word after a ` - ` is taken away: `a - b, c` reads as a list from left to right.
-                let sign = if index > 0 && position == 0 { Sign::Minus } else { Sign::Plus };
+                let sign = if index > 0 && position == 0 {
+                    Sign::Minus
+                } else {
+                    Sign::Plus
+                };
                 let term = parse_term(word).ok_or_else(|| SelectorError::Unreadable(text.to_owned()))?;
                 terms.push((sign, term));
             }
@@ -142,7 +156,9 @@ fn parse_term(word: &str) -> Option<Term> {
         return (!key.is_empty()).then(|| Term::Label(key.to_owned(), value.to_owned()));
     }
     let is_pattern = !word.is_empty()
-        && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.*".contains(&byte))
+        && word
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.*".contains(&byte))
         && !word.starts_with('-');
     is_pattern.then(|| Term::Name(word.to_owned()))
 }
@@ -176,9 +192,14 @@ mod tests {
         let hosts: BTreeMap<HostId, _> = [("val-1", "fra"), ("val-2", "hel"), ("ml-1", "fra")]
             .map(|(name, site)| (name.parse().unwrap(), labels(site)))
             .into();
-        let groups =
-            BTreeMap::from([("canary".parse().unwrap(), BTreeSet::from(["val-1".parse().unwrap()]))]);
-        let field = Field { hosts: hosts.iter().collect(), groups: &groups };
+        let groups = BTreeMap::from([(
+            "canary".parse().unwrap(),
+            BTreeSet::from(["val-1".parse().unwrap()]),
+        )]);
+        let field = Field {
+            hosts: hosts.iter().collect(),
+            groups: &groups,
+        };
         let picked = text.parse::<Selector>()?.resolve(&field)?;
         Ok(picked.iter().map(ToString::to_string).collect())
     }
@@ -194,7 +215,10 @@ mod tests {
 
     #[test]
     fn names_that_do_not_exist_are_errors() {
-        assert_eq!(pick("@nope"), Err(SelectorError::NoGroup("nope".parse().unwrap())));
+        assert_eq!(
+            pick("@nope"),
+            Err(SelectorError::NoGroup("nope".parse().unwrap()))
+        );
         assert_eq!(pick("nope-*"), Err(SelectorError::NoHost("nope-*".into())));
         assert!(matches!(pick("a b"), Err(SelectorError::Unreadable(_))));
         assert!(matches!(pick(""), Err(SelectorError::Unreadable(_))));

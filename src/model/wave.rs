@@ -71,8 +71,10 @@ impl fmt::Display for Share {
 impl FromStr for Share {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let error =
-            || IdError { text: text.to_owned(), wanted: "a count of hosts or a percentage (`3` or `25%`)" };
+        let error = || IdError {
+            text: text.to_owned(),
+            wanted: "a count of hosts or a percentage (`3` or `25%`)",
+        };
         match text.strip_suffix('%') {
             Some(percent) => {
                 let percent = percent.trim().parse().ok().filter(|percent| *percent <= 100);

@@ -73,7 +73,11 @@ impl File {
     }
 
     fn attributes(&self) -> Attributes {
-        Attributes { owner: self.owner.clone(), group: self.group.clone(), mode: self.mode.clone() }
+        Attributes {
+            owner: self.owner.clone(),
+            group: self.group.clone(),
+            mode: self.mode.clone(),
+        }
     }
 
     fn write(&self, attributes: Attributes) -> Op {
@@ -98,11 +102,17 @@ impl Kind for File {
     }
 
     fn check(&self) -> Vec<Mistake> {
-        path::check_path("path", &self.path).into_iter().chain(path::check_mode(&self.mode)).collect()
+        path::check_path("path", &self.path)
+            .into_iter()
+            .chain(path::check_mode(&self.mode))
+            .collect()
     }
 
     fn claims(&self) -> Vec<Claim> {
-        vec![Claim { what: self.path.clone(), keys: None }]
+        vec![Claim {
+            what: self.path.clone(),
+            keys: None,
+        }]
     }
 
     fn implied(&self) -> Vec<ResourceKey> {
@@ -110,8 +120,15 @@ impl Kind for File {
     }
 
     fn probes(&self) -> Vec<Probe> {
-        let content = if self.is_secret() { ContentWanted::Print } else { ContentWanted::Text };
-        vec![Probe::Path { path: self.path.clone(), content }]
+        let content = if self.is_secret() {
+            ContentWanted::Print
+        } else {
+            ContentWanted::Text
+        };
+        vec![Probe::Path {
+            path: self.path.clone(),
+            content,
+        }]
     }
 
     fn read(&self, answers: &[Answer]) -> Observed<ActualFile> {
@@ -121,7 +138,11 @@ impl Kind for File {
                 return Ok(None);
             }
             let content = (answer.kind == "file").then(|| answer.content()).transpose()?;
-            Ok::<_, String>(Some(ActualFile { attributes: answer.attributes()?, content, kind: answer.kind }))
+            Ok::<_, String>(Some(ActualFile {
+                attributes: answer.attributes()?,
+                content,
+                kind: answer.kind,
+            }))
         };
         match read() {
             Ok(Some(actual)) => Observed::Present(actual),
@@ -163,7 +184,12 @@ impl Kind for File {
                     return vec![self.write(attributes)];
                 }
                 let Attributes { owner, group, mode } = attributes;
-                vec![Op::SetAttributes { path: self.path.clone(), owner, group, mode }]
+                vec![Op::SetAttributes {
+                    path: self.path.clone(),
+                    owner,
+                    group,
+                    mode,
+                }]
             }
             Action::Delete => vec![remove(&self.path, step.before)],
             Action::Forget => Vec::new(),
@@ -171,11 +197,25 @@ impl Kind for File {
     }
 
     fn undo(&self, _step: &Step<'_, ActualFile>) -> Undo {
-        Undo::Exact(vec![Op::Restore { path: self.path.clone() }])
+        Undo::Exact(vec![Op::Restore {
+            path: self.path.clone(),
+        }])
     }
 
     fn never_deleted(&self) -> Option<String> {
         path::identity(&self.path)
+    }
+
+    fn printed(&self) -> Vec<&Body> {
+        if self.is_secret() {
+            vec![&self.content]
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn bodies(&self) -> Vec<&Body> {
+        vec![&self.content]
     }
 
     fn consumed(&self, known: &Known) -> Digest {

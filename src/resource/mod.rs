@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::model::body::Body;
 use crate::model::change::{Action, Disruption, FieldChange, Undo};
 use crate::model::digest::Digest;
 use crate::model::id::ResourceKey;
@@ -95,6 +96,22 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned + JsonSchema {
         Digest::of_value(self)
     }
 
+    /// Returns the digest by which a later look is compared with this one: for staleness, and to tell whether the
+    /// resource still is as muster left it. Leaves out what changes by itself: start times, what others put into a folder.
+    fn digest(&self, actual: &Self::Actual) -> Digest {
+        Digest::of_value(actual)
+    }
+
+    /// Returns the bodies that are compared by their print on the host, since a secret stands in them or may.
+    fn printed(&self) -> Vec<&Body> {
+        Vec::new()
+    }
+
+    /// Returns every body in which secrets and outputs may stand.
+    fn bodies(&self) -> Vec<&Body> {
+        Vec::new()
+    }
+
     /// Returns the values that it produces, read from what is there.
     fn outputs(&self, _actual: &Self::Actual) -> Vec<(String, String)> {
         Vec::new()
@@ -176,7 +193,11 @@ pub struct Mistake {
 impl Mistake {
     /// Makes one without a hint.
     pub fn new(field: &'static str, message: impl Into<String>) -> Self {
-        Self { field, message: message.into(), hint: None }
+        Self {
+            field,
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// Adds a hint.
@@ -340,6 +361,27 @@ macro_rules! kinds {
                 match self { $(Self::$kind(spec) => spec.consumed(known),)* }
             }
 
+            /// Returns the digest of a whole look, by [`Kind::digest`]; what is absent or unknown has digests of its own.
+            pub fn seen(&self, observed: &Observed<Actual>) -> Digest {
+                match (self, observed) {
+                    $((Self::$kind(spec), Observed::Present(Actual::$kind(actual))) => spec.digest(actual),)*
+                    (_, Observed::Absent) => Digest::of("absent"),
+                    (_, Observed::Unknown(_)) => Digest::of("unknown"),
+                    #[allow(unreachable_patterns)]
+                    _ => unreachable!("a spec is asked about what it read itself"),
+                }
+            }
+
+            /// As [`Kind::printed`].
+            pub fn printed(&self) -> Vec<&Body> {
+                match self { $(Self::$kind(spec) => spec.printed(),)* }
+            }
+
+            /// As [`Kind::bodies`].
+            pub fn bodies(&self) -> Vec<&Body> {
+                match self { $(Self::$kind(spec) => spec.bodies(),)* }
+            }
+
             /// As [`Kind::declared_outputs`].
             pub fn declared_outputs(&self) -> Vec<(String, String)> {
                 match self { $(Self::$kind(spec) => spec.declared_outputs(),)* }
@@ -381,6 +423,7 @@ pub struct KindInfo {
     pub schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
 }
 
+pub mod desired;
 mod file;
 mod path;
 

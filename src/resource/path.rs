@@ -41,7 +41,10 @@ impl PathAnswer {
             .filter_map(|line| line.split_once('='))
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect();
-        let kind = lines.get("type").cloned().ok_or("the answer does not say what is at the path")?;
+        let kind = lines
+            .get("type")
+            .cloned()
+            .ok_or("the answer does not say what is at the path")?;
         Ok(Self { kind, lines, content })
     }
 
@@ -50,7 +53,10 @@ impl PathAnswer {
     /// # Errors
     /// A clause, if the line is missing.
     pub fn get(&self, key: &str) -> Result<&str, String> {
-        self.lines.get(key).map(String::as_str).ok_or_else(|| format!("the answer lacks `{key}`"))
+        self.lines
+            .get(key)
+            .map(String::as_str)
+            .ok_or_else(|| format!("the answer lacks `{key}`"))
     }
 
     /// Returns owner, group and mode.
@@ -73,7 +79,10 @@ impl PathAnswer {
         if let Some(digest) = self.lines.get("sha256") {
             return Ok(Content::Digest(Digest(digest.clone())));
         }
-        Ok(Content::Opaque { size: self.get("size")?.to_owned(), changed: self.get("changed")?.to_owned() })
+        Ok(Content::Opaque {
+            size: self.get("size")?.to_owned(),
+            changed: self.get("changed")?.to_owned(),
+        })
     }
 }
 
@@ -125,6 +134,8 @@ impl Content {
             (Self::Text(there), Comparable::Text(wanted)) if there == wanted => return None,
             (Self::Digest(there), Comparable::Text(wanted)) if *there == Digest::of(wanted) => return None,
             (Self::Print(there), Comparable::Print(wanted)) if there == wanted => return None,
+            // Nothing can be compared before the first apply gave the host a salt, so the content is written anew.
+            (Self::Opaque { .. }, Comparable::Unresolved) => Shown::Opaque("secret".to_owned()),
             (_, Comparable::Unresolved) => return None,
             (_, Comparable::Text(wanted)) => match self {
                 // A secret place never shows its text, even where this part of it has no secret in it.
@@ -134,7 +145,11 @@ impl Content {
             (_, Comparable::Print(print)) => Shown::Secret(print.clone()),
             (_, Comparable::Pending(output)) => Shown::Pending(output.clone()),
         };
-        Some(FieldChange { field: field.to_owned(), before: self.shown(), after })
+        Some(FieldChange {
+            field: field.to_owned(),
+            before: self.shown(),
+            after,
+        })
     }
 }
 
@@ -171,7 +186,10 @@ pub fn merged_attributes(
 
 /// Returns the resources that a path needs if they are declared: its folder, its owner, its group.
 pub fn implied(path: &str, owner: &str, group: &str) -> Vec<ResourceKey> {
-    let mut needs = vec![ResourceKey::new("account", owner), ResourceKey::new("group", group)];
+    let mut needs = vec![
+        ResourceKey::new("account", owner),
+        ResourceKey::new("group", group),
+    ];
     needs.extend(parents(path).map(|parent| ResourceKey::new("directory", parent)));
     needs
 }
@@ -190,7 +208,9 @@ pub fn check_path(field: &'static str, path: &str) -> Option<Mistake> {
     let is_plain = path.starts_with('/')
         && path.len() > 1
         && !path.ends_with('/')
-        && !path[1..].split('/').any(|part| part.is_empty() || part == "." || part == "..")
+        && !path[1..]
+            .split('/')
+            .any(|part| part.is_empty() || part == "." || part == "..")
         && !path.chars().any(char::is_control);
     (!is_plain).then(|| {
         Mistake::new(field, format!("`{path}` is not an absolute path in plain form"))
@@ -210,6 +230,15 @@ pub fn check_mode(mode: &str) -> Option<Mistake> {
 /// Returns why an identity path may never be deleted, if it is one. Source: promise 5 of the product.
 pub fn identity(path: &str) -> Option<String> {
     path.split('/')
-        .find(|part| [".tmkms", ".inference", "keyring-file", "keyring-test", "keyring-os"].contains(part))
+        .find(|part| {
+            [
+                ".tmkms",
+                ".inference",
+                "keyring-file",
+                "keyring-test",
+                "keyring-os",
+            ]
+            .contains(part)
+        })
         .map(|part| format!("`{part}` holds an identity, which muster never deletes"))
 }

@@ -10,3 +10,4 @@
 pub mod model;
 pub mod ports;
 pub mod resource;
+pub mod transport;

@@ -62,6 +62,16 @@ pub struct Place {
     pub span: Option<Range<usize>>,
 }
 
+impl Place {
+    /// Makes a place in a text from a line and, where it is known, a byte range of the whole text.
+    pub fn in_text(file: &str, text: &str, line: usize, span: Option<Range<usize>>) -> Self {
+        let start = span.as_ref().map_or(0, |span| span.start);
+        let before = text.get(..start).unwrap_or("");
+        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+        Self { file: file.to_owned(), line, column, span }
+    }
+}
+
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:{}", self.file, self.line)

@@ -19,6 +19,7 @@ pub mod module;
 pub mod observation;
 pub mod op;
 pub mod plan;
+pub mod quantity;
 pub mod secret;
 pub mod selector;
 pub mod target;

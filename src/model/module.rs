@@ -39,6 +39,13 @@ pub struct Module {
     pub file: String,
 }
 
+impl Module {
+    /// Says whether the module takes an input of this name.
+    pub fn has_input(&self, name: &str) -> bool {
+        self.inputs.iter().any(|input| input.name == name)
+    }
+}
+
 /// A text file of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text {

@@ -11,18 +11,29 @@ use super::code::Code;
 /// The text of every file that was read, so that a diagnostic can show the line it speaks of.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
-    texts: BTreeMap<String, Arc<str>>,
+    texts: BTreeMap<String, Source>,
+}
+
+/// A file's text, with the byte offset at which each of its lines begins: places are asked for by the ten thousand.
+#[derive(Debug, Clone)]
+struct Source {
+    text: Arc<str>,
+    lines: Vec<usize>,
 }
 
 impl Sources {
     /// Remembers a file's text under the path by which people know it.
     pub fn add(&mut self, file: impl Into<String>, text: impl Into<Arc<str>>) {
-        self.texts.insert(file.into(), text.into());
+        let text = text.into();
+        let lines = std::iter::once(0)
+            .chain(text.match_indices('\n').map(|(at, _)| at + 1))
+            .collect();
+        self.texts.insert(file.into(), Source { text, lines });
     }
 
     /// Returns a file's text.
     pub fn text(&self, file: &str) -> Option<&Arc<str>> {
-        self.texts.get(file)
+        self.texts.get(file).map(|source| &source.text)
     }
 
     /// Takes the texts of another set in.
@@ -32,19 +43,28 @@ impl Sources {
 
     /// Makes a place from a byte range of a file that was added; line and column count from 1, columns in characters.
     pub fn place(&self, file: &str, span: Range<usize>) -> Place {
-        let before = self
+        let (line, column) = self
             .texts
             .get(file)
-            .and_then(|text| text.get(..span.start))
-            .unwrap_or("");
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+            .map_or((1, 1), |source| source.position(span.start));
         Place {
             file: file.to_owned(),
             line,
             column,
             span: Some(span),
         }
+    }
+}
+
+impl Source {
+    fn position(&self, at: usize) -> (usize, usize) {
+        let line = self.lines.partition_point(|start| *start <= at);
+        let start = self.lines[line - 1];
+        let column = self
+            .text
+            .get(start..at)
+            .map_or(0, |before| before.chars().count());
+        (line, column + 1)
     }
 }
 
@@ -68,7 +88,12 @@ impl Place {
         let start = span.as_ref().map_or(0, |span| span.start);
         let before = text.get(..start).unwrap_or("");
         let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
-        Self { file: file.to_owned(), line, column, span }
+        Self {
+            file: file.to_owned(),
+            line,
+            column,
+            span,
+        }
     }
 }
 

@@ -23,4 +23,5 @@ pub mod quantity;
 pub mod secret;
 pub mod selector;
 pub mod target;
+pub mod value;
 pub mod wave;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::diagnostic::Place;
 use super::id::{KindName, ModuleName};
 use super::inventory::Moved;
+use super::value::Pattern;
 
 /// A module as declared.
 #[derive(Debug, Clone)]
@@ -77,8 +78,8 @@ pub struct Input {
 pub enum Shape {
     /// Text, perhaps of a pattern that must fit the whole.
     String {
-        /// A regular expression, anchored at both ends.
-        pattern: Option<String>,
+        /// The pattern, anchored at both ends.
+        pattern: Option<Pattern>,
     },
     /// A whole number within bounds, both included.
     Int {

@@ -16,9 +16,15 @@ pub fn parse_duration(text: &str) -> Result<u64, String> {
         let digits = rest.find(|byte: char| !byte.is_ascii_digit()).ok_or_else(error)?;
         let number: u64 = rest[..digits].parse().map_err(|_| error())?;
         rest = &rest[digits..];
-        let (unit, factor) = units.into_iter().find(|(unit, _)| rest.starts_with(unit)).ok_or_else(error)?;
+        let (unit, factor) = units
+            .into_iter()
+            .find(|(unit, _)| rest.starts_with(unit))
+            .ok_or_else(error)?;
         rest = &rest[unit.len()..];
-        seconds = number.checked_mul(factor).and_then(|part| seconds.checked_add(part)).ok_or_else(error)?;
+        seconds = number
+            .checked_mul(factor)
+            .and_then(|part| seconds.checked_add(part))
+            .ok_or_else(error)?;
     }
     Ok(seconds)
 }
@@ -32,7 +38,9 @@ pub fn parse_duration(text: &str) -> Result<u64, String> {
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let error = || format!("`{text}` is not a size (write `512MiB`, `4GB` or a number of bytes)");
     let trimmed = text.trim();
-    let digits = trimmed.find(|byte: char| !byte.is_ascii_digit()).unwrap_or(trimmed.len());
+    let digits = trimmed
+        .find(|byte: char| !byte.is_ascii_digit())
+        .unwrap_or(trimmed.len());
     let number: u64 = trimmed[..digits].parse().map_err(|_| error())?;
     let factor: u64 = match trimmed[digits..].trim() {
         "" | "B" => 1,

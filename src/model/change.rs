@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::diagnostic::Place;
 use super::digest::{Digest, Fingerprint};
 use super::gate::Gate;
-use super::id::{ModuleName, OutputRef, ResourceId};
+use super::id::{ModuleName, OutputRef, ResourceId, ResourceKey};
 use super::op::{Op, Probe};
 
 /// What is done to one resource. A plan has at most one for each, so the resource's id names the change too.
@@ -64,6 +64,9 @@ pub struct Keep {
     /// Whether this change starts or restarts it, so that `consumed` becomes what it started with.
     #[serde(default)]
     pub starts: bool,
+    /// The name under which the manifest knows it so far, if that is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved_from: Option<ResourceKey>,
     /// The keys of a shared file that this change makes, or that muster made before.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub made_keys: BTreeSet<String>,

@@ -132,6 +132,9 @@ codes! {
     BAD_POLICY = 401, "The rollout policy cannot be kept.",
         "The message says which rule and why.";
 
+    SAME_MACHINE = 402, "Two hosts of the inventory are one machine.",
+        "Their machine-id or their manifest's lineage is the same. A cloned disk image has one machine-id: make a new one (`systemd-machine-id-setup` after removing /etc/machine-id), or remove one of the two hosts.";
+
     SECRET_UNAVAILABLE = 701, "A secret cannot be had.",
         "The message names its source, never its value.";
     BAD_SECRET_SOURCE = 702, "The secret's source cannot be read.",

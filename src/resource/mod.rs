@@ -122,6 +122,12 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned + JsonSchema {
         Vec::new()
     }
 
+    /// Returns the keys of a shared file that muster will have made, once what is declared is so: those that are not there
+    /// now, and those that it made before. Only kinds that share a file have some.
+    fn made_keys(&self, _actual: Option<&Self::Actual>, _owned: Option<&Owned>) -> BTreeSet<String> {
+        BTreeSet::new()
+    }
+
     /// Returns what names the present start of what runs (a unit's InvocationID), for kinds that start something.
     fn invocation(&self, _actual: &Self::Actual) -> Option<String> {
         None
@@ -394,6 +400,18 @@ macro_rules! kinds {
                     #[allow(unreachable_patterns)]
                     _ => unreachable!("a spec is asked about what it read itself"),
                 }
+            }
+
+            /// As [`Kind::made_keys`].
+            pub fn made_keys(&self, actual: Option<&Actual>, owned: Option<&Owned>) -> BTreeSet<String> {
+                match self { $(Self::$kind(spec) => {
+                    let actual = actual.map(|actual| match actual {
+                        Actual::$kind(actual) => actual,
+                        #[allow(unreachable_patterns)]
+                        _ => unreachable!("a spec is asked about what it read itself"),
+                    });
+                    spec.made_keys(actual, owned)
+                })* }
             }
 
             /// As [`Kind::invocation`].

@@ -8,6 +8,7 @@
 //! `tests/architecture.rs` holds the code to it.
 
 pub mod model;
+pub mod plan;
 pub mod ports;
 pub mod resource;
 pub mod transport;

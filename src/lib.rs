@@ -11,4 +11,5 @@ pub mod model;
 pub mod plan;
 pub mod ports;
 pub mod resource;
+pub mod store;
 pub mod transport;

@@ -8,8 +8,8 @@
 //! `tests/architecture.rs` holds the code to it.
 
 pub mod model;
+pub mod observe;
 pub mod plan;
 pub mod ports;
 pub mod resource;
-pub mod store;
 pub mod transport;

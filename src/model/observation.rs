@@ -93,6 +93,15 @@ pub struct Facts {
     pub gpus: Vec<Gpu>,
 }
 
+/// Facts of hosts, and the hosts that did not answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FactsSeen {
+    /// What was gathered.
+    pub known: BTreeMap<HostId, Facts>,
+    /// Who did not answer, and why.
+    pub lost: BTreeMap<HostId, String>,
+}
+
 /// A graphics processor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gpu {

@@ -1,0 +1,419 @@
+//! Differences: desired × observed → changes, each with a reason. What cannot be read is held.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::change::{Action, Change, Disruption, FieldChange, Keep, Reason, Shown, Undo};
+use crate::model::digest::Digest;
+use crate::model::id::{HostId, ResourceId, ResourceKey};
+use crate::model::known::Known;
+use crate::model::manifest::{Origin, Owned, OwnedState};
+use crate::model::observation::{HostView, Observed};
+use crate::model::plan::{Held, HeldWhat, HeldWhy, Take};
+use crate::resource::desired::{DesiredHost, Entry};
+use crate::resource::{Actual, Consumed, Context, Spec, Step};
+
+/// What one host comes to.
+#[derive(Debug, Default)]
+pub struct HostDiff {
+    /// What is done.
+    pub changes: BTreeMap<ResourceKey, Change>,
+    /// What is only recorded.
+    pub takes: Vec<Take>,
+    /// What is held.
+    pub held: Vec<Held>,
+    /// The digest of what was there, for every resource that is changed.
+    pub seen: BTreeMap<ResourceKey, Digest>,
+}
+
+/// One host as the planner sees it.
+pub struct HostInput<'a> {
+    /// Its name.
+    pub host: &'a HostId,
+    /// What it must be.
+    pub desired: &'a DesiredHost,
+    /// What it said.
+    pub view: &'a HostView,
+    /// Outputs and fingerprints.
+    pub known: &'a Known,
+}
+
+impl HostInput<'_> {
+    /// Returns the manifest's entry for a resource, under its name or the one that it had.
+    fn owned(&self, key: &ResourceKey) -> Option<(&ResourceKey, &Owned)> {
+        let owned = &self.view.manifest.present()?.owned;
+        owned
+            .get_key_value(key)
+            .or_else(|| owned.get_key_value(self.desired.moved.get(key)?))
+    }
+
+    fn observed(&self, key: &ResourceKey, spec: &Spec) -> Observed<Actual> {
+        match self.view.answers.get(key) {
+            Some(answers) => spec.read(answers),
+            None => Observed::Unknown("nobody looked at it".to_owned()),
+        }
+    }
+}
+
+impl HostDiff {
+    /// Compares one declared resource. `consumed` stands for what it lists in `restart_on`; `lost_on` for those of its
+    /// `loses_on` that this plan changes, so that it counts as absent.
+    pub fn compare(
+        &mut self,
+        input: &HostInput<'_>,
+        key: &ResourceKey,
+        entry: &Entry,
+        consumed: Option<&Consumed>,
+        lost_on: &[ResourceId],
+    ) {
+        let spec = &entry.spec;
+        let mut observed = input.observed(key, spec);
+        if let Some(tool) = missing_tool(input.view, spec) {
+            return self.hold(input, key, HeldWhy::MissingTool(tool));
+        }
+        if let Observed::Unknown(why) = observed {
+            return self.hold(input, key, HeldWhy::Unknown(why));
+        }
+        let found = input.owned(key);
+        let owned = found.map(|(_, owned)| owned);
+        if let Some(why) = changed_output(spec, &observed, owned) {
+            return self.hold(input, key, HeldWhy::Unknown(why));
+        }
+        let seen = spec.seen(&observed);
+        if !lost_on.is_empty() {
+            observed = Observed::Absent;
+        }
+        let context = Context {
+            known: input.known,
+            owned,
+            consumed,
+        };
+        let fields = differences(entry, &observed, &context, &seen);
+        let moved_from = found.map(|(name, _)| name).filter(|name| *name != key).cloned();
+        let keep = keep(entry, owned, &observed, consumed, moved_from);
+        let action = match &observed {
+            Observed::Absent => Action::Create,
+            _ if fields.is_empty() => return self.settle(key, entry, owned, keep, &observed, seen),
+            _ if spec.immutable(&fields).is_some() => Action::Replace,
+            _ => Action::Update,
+        };
+        if action == Action::Replace && (entry.protect || spec.never_deleted().is_some()) {
+            return self.hold(input, key, HeldWhy::Protected);
+        }
+        let reasons = reasons(spec, action, &fields, owned, &seen, consumed, lost_on);
+        let step = Step {
+            action,
+            before: &observed,
+            fields: &fields,
+            context,
+        };
+        let known = |ops: Vec<crate::model::op::Op>| {
+            let value = |output: &_| input.known.outputs.get(output).map(String::as_str);
+            ops.iter().map(|op| op.with_outputs(&value)).collect::<Vec<_>>()
+        };
+        let change = Change {
+            target: key.on(input.host),
+            action,
+            reasons,
+            needs: BTreeSet::new(),
+            disruption: spec.disruption(&step),
+            ops: known(ops(spec, &step)),
+            undo: spec.undo(&step),
+            probes: spec.probes(),
+            spec: spec.encode(),
+            keep: Keep {
+                starts: starts(spec, action, &fields),
+                ..keep
+            },
+            gates: entry.gates.clone(),
+            modules: entry.modules.clone(),
+            origins: entry.origins.clone(),
+            fields,
+        };
+        self.seen.insert(key.clone(), seen);
+        self.changes.insert(key.clone(), change);
+    }
+
+    /// Records what is as declared and not yet known to be so; what the manifest knows already is left alone.
+    fn settle(
+        &mut self,
+        key: &ResourceKey,
+        entry: &Entry,
+        owned: Option<&Owned>,
+        keep: Keep,
+        observed: &Observed<Actual>,
+        seen: Digest,
+    ) {
+        let spec = entry.spec.encode();
+        let is_known = owned.is_some_and(|owned| {
+            owned.state == OwnedState::Done
+                && keep.moved_from.is_none()
+                && owned.spec == spec
+                && owned.needs == keep.needs
+                && (owned.protect, owned.delete) == (keep.protect, keep.delete)
+        });
+        if is_known {
+            return;
+        }
+        let outputs = observed
+            .present()
+            .map(|actual| entry.spec.outputs(actual))
+            .unwrap_or_default();
+        let outputs = outputs.into_iter().collect();
+        let probes = entry.spec.probes();
+        self.takes.push(Take {
+            key: key.clone(),
+            spec,
+            keep,
+            probes,
+            after: seen,
+            outputs,
+        });
+    }
+
+    /// Plans the end of everything that the manifest names and nobody declares.
+    pub fn remove(&mut self, input: &HostInput<'_>) {
+        let Some(manifest) = input.view.manifest.present() else {
+            return;
+        };
+        let renamed: BTreeSet<&ResourceKey> = input
+            .desired
+            .entries
+            .keys()
+            .filter_map(|key| input.owned(key))
+            .map(|(name, _)| name)
+            .collect();
+        for (key, owned) in &manifest.owned {
+            if !input.desired.entries.contains_key(key) && !renamed.contains(key) {
+                self.remove_one(input, key, owned);
+            }
+        }
+    }
+
+    fn remove_one(&mut self, input: &HostInput<'_>, key: &ResourceKey, owned: &Owned) {
+        let spec = match Spec::decode(key.kind.as_str(), &owned.spec) {
+            Ok(spec) => spec,
+            Err(why) => return self.hold(input, key, HeldWhy::Unknown(format!("its manifest entry: {why}"))),
+        };
+        let observed = input.observed(key, &spec);
+        let seen = spec.seen(&observed);
+        let forget = |reason| (Action::Forget, reason);
+        let (action, reason) = match (&observed, owned.origin) {
+            (Observed::Unknown(why), _) => return self.hold(input, key, HeldWhy::Unknown(why.clone())),
+            (Observed::Absent, _) => forget(Reason::Gone),
+            (Observed::Present(_), Origin::Found) => forget(Reason::Found),
+            (Observed::Present(_), Origin::Made) => {
+                if owned.protect {
+                    return self.hold(input, key, HeldWhy::Protected);
+                }
+                if let Some(why) = spec.never_deleted() {
+                    return self.hold(input, key, HeldWhy::Kept(why));
+                }
+                if spec.info().kept_unless_delete && !owned.delete {
+                    forget(Reason::Kept)
+                } else if owned.after.as_ref() != Some(&seen) {
+                    return self.hold(input, key, HeldWhy::ChangedByHand);
+                } else {
+                    (Action::Delete, Reason::Undeclared)
+                }
+            }
+        };
+        let context = Context {
+            known: input.known,
+            owned: Some(owned),
+            consumed: None,
+        };
+        let step = Step {
+            action,
+            before: &observed,
+            fields: &[],
+            context,
+        };
+        let change = Change {
+            target: key.on(input.host),
+            action,
+            fields: Vec::new(),
+            reasons: vec![reason],
+            needs: BTreeSet::new(),
+            disruption: if action == Action::Delete {
+                spec.disruption(&step)
+            } else {
+                Disruption::None
+            },
+            ops: if action == Action::Delete {
+                spec.ops(&step)
+            } else {
+                Vec::new()
+            },
+            undo: if action == Action::Delete {
+                spec.undo(&step)
+            } else {
+                Undo::Exact(Vec::new())
+            },
+            probes: spec.probes(),
+            spec: owned.spec.clone(),
+            keep: Keep {
+                is_made: owned.origin == Origin::Made,
+                needs: owned.needs.clone(),
+                ..Keep::default()
+            },
+            gates: Vec::new(),
+            modules: BTreeSet::new(),
+            origins: Vec::new(),
+        };
+        self.seen.insert(key.clone(), seen);
+        self.changes.insert(key.clone(), change);
+    }
+
+    fn hold(&mut self, input: &HostInput<'_>, key: &ResourceKey, why: HeldWhy) {
+        self.held.push(Held {
+            what: HeldWhat::Resource(key.on(input.host)),
+            why,
+        });
+    }
+}
+
+fn missing_tool(view: &HostView, spec: &Spec) -> Option<String> {
+    let missing = &view.machine.as_ref()?.missing_tools;
+    spec.tools()
+        .iter()
+        .find(|tool| missing.iter().any(|missing| missing == **tool))
+        .map(|tool| (*tool).to_owned())
+}
+
+/// A value that was produced once is never replaced by another: that would be taking over what somebody changed.
+fn changed_output(spec: &Spec, observed: &Observed<Actual>, owned: Option<&Owned>) -> Option<String> {
+    let outputs = spec.outputs(observed.present()?);
+    let known = &owned?.outputs;
+    outputs.into_iter().find_map(|(name, value)| {
+        let before = known.get(&name).filter(|before| **before != value)?;
+        Some(format!(
+            "its output `{name}` was `{before}` and is now `{value}`; put it back, or forget it first"
+        ))
+    })
+}
+
+fn differences(
+    entry: &Entry,
+    observed: &Observed<Actual>,
+    context: &Context<'_>,
+    seen: &Digest,
+) -> Vec<FieldChange> {
+    let Some(actual) = observed.present() else {
+        return Vec::new();
+    };
+    let mut fields = entry.spec.compare(actual, context);
+    // Without the secrets the host is held against what muster left there, not against what is declared now.
+    let after = context.owned.and_then(|owned| owned.after.as_ref());
+    if context.known.is_without_secrets
+        && fields.is_empty()
+        && !entry.spec.printed().is_empty()
+        && after != Some(seen)
+    {
+        let (before, after) = (
+            Shown::Opaque("secret, changed".into()),
+            Shown::Opaque("secret, as last applied".into()),
+        );
+        fields.push(FieldChange {
+            field: "content".to_owned(),
+            before,
+            after,
+        });
+    }
+    fields.retain(|change| !entry.ignore.contains(&change.field));
+    fields
+}
+
+fn keep(
+    entry: &Entry,
+    owned: Option<&Owned>,
+    observed: &Observed<Actual>,
+    consumed: Option<&Consumed>,
+    moved_from: Option<ResourceKey>,
+) -> Keep {
+    // What was there before muster stays found, even if it was removed by hand since and is made again: then it is made.
+    let is_made = match (owned, observed) {
+        (_, Observed::Absent) => true,
+        (Some(owned), _) => owned.origin == Origin::Made,
+        (None, _) => false,
+    };
+    Keep {
+        is_made,
+        needs: entry.needs.clone(),
+        protect: entry.protect,
+        delete: entry.delete,
+        consumed: consumed.map(|consumed| consumed.digest.clone()),
+        starts: false,
+        moved_from,
+        made_keys: entry.spec.made_keys(observed.present(), owned),
+    }
+}
+
+fn ops(spec: &Spec, step: &Step<'_, Actual>) -> Vec<crate::model::op::Op> {
+    match step.action {
+        Action::Create | Action::Update | Action::Delete | Action::Forget => spec.ops(step),
+        Action::Replace => {
+            let delete = Step {
+                action: Action::Delete,
+                fields: &[],
+                ..*step
+            };
+            let create = Step {
+                action: Action::Create,
+                before: &Observed::Absent,
+                fields: &[],
+                ..*step
+            };
+            let mut ops = spec.ops(&delete);
+            ops.extend(spec.ops(&create));
+            ops
+        }
+    }
+}
+
+/// Says whether a step starts or restarts what it is about, so that what it consumes is what it started with.
+fn starts(spec: &Spec, action: Action, fields: &[FieldChange]) -> bool {
+    let does = matches!(action, Action::Create | Action::Replace) || !fields.is_empty();
+    spec.info().starts && does
+}
+
+fn reasons(
+    spec: &Spec,
+    action: Action,
+    fields: &[FieldChange],
+    owned: Option<&Owned>,
+    seen: &Digest,
+    consumed: Option<&Consumed>,
+    lost_on: &[ResourceId],
+) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    if !lost_on.is_empty() {
+        reasons.push(Reason::LostOn(lost_on.to_vec()));
+    }
+    let is_drift = owned.is_some_and(|owned| owned.after.as_ref().is_some_and(|after| after != seen));
+    match (action, owned.map(|owned| owned.state)) {
+        (_, Some(OwnedState::Intent)) => reasons.push(Reason::Unfinished),
+        (Action::Create, _) if is_drift => reasons.push(Reason::Drifted),
+        (Action::Create, _) if lost_on.is_empty() => reasons.push(Reason::Missing),
+        (Action::Create | Action::Forget | Action::Delete, _) => {}
+        (Action::Update | Action::Replace, _) => {
+            let restarts_only = fields.iter().all(|change| change.field == "started_with");
+            match (restarts_only, is_drift) {
+                (true, _) => {}
+                (false, true) => reasons.push(Reason::Drifted),
+                (false, false) => reasons.push(Reason::Differs),
+            }
+        }
+    }
+    if fields.iter().any(|change| change.field == "started_with") {
+        match consumed {
+            Some(consumed) if !consumed.changing.is_empty() => {
+                reasons.push(Reason::Consumes(consumed.changing.clone()))
+            }
+            _ => reasons.push(Reason::StartedWithOld),
+        }
+    }
+    if let Some(change) = spec.immutable(fields) {
+        reasons.push(Reason::Immutable(change.field.clone()));
+    }
+    reasons
+}

@@ -1,0 +1,212 @@
+//! Waves: changed hosts × policy → which changes happen together. Source: decisions 7 and 15 of the architecture.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::change::{Change, Disruption};
+use crate::model::gate::HostGate;
+use crate::model::id::{HostId, ResourceId};
+use crate::model::inventory::Inventory;
+use crate::model::wave::{Canary, RolloutPolicy, Wave, WaveKind};
+
+/// What waves are cut by.
+pub struct WaveInput<'a> {
+    /// The inventory: its policy, its labels, its size.
+    pub inventory: &'a Inventory,
+    /// The changes, in an order in which nothing comes before what it needs.
+    pub ordered: Vec<&'a ResourceId>,
+    /// The changes by resource, their needs filled.
+    pub changes: &'a BTreeMap<ResourceId, Change>,
+    /// Hosts that are down already, or about which nobody knows.
+    pub down: BTreeSet<HostId>,
+}
+
+/// A wave while it is being cut.
+struct Cut {
+    kind: WaveKind,
+    hosts: BTreeSet<HostId>,
+    disrupted: BTreeSet<HostId>,
+    changes: Vec<ResourceId>,
+}
+
+impl WaveInput<'_> {
+    /// Returns how many more hosts may be down at once: the policy's share of the whole fleet, less those down already.
+    pub fn room(&self) -> usize {
+        let whole = self.inventory.hosts.len();
+        self.inventory
+            .policy
+            .down_max
+            .of(whole)
+            .saturating_sub(self.down.len())
+    }
+
+    /// Splits the changed hosts into waves, canaries first.
+    ///
+    /// Every change is in exactly one wave, and in none before that of anything it needs, on whatever host. No wave is
+    /// empty. No wave disrupts more hosts than [`Self::room`], has more hosts than a batch, or has two hosts with one value
+    /// of the label that the policy spreads over. Callers have held back disrupting changes where there is no room.
+    pub fn waves(&self) -> Vec<Wave> {
+        let mut cuts = self.base();
+        let base: BTreeMap<HostId, usize> = cuts
+            .iter()
+            .enumerate()
+            .flat_map(|(index, cut)| cut.hosts.iter().map(move |host| (host.clone(), index)))
+            .collect();
+        let mut wave_of: BTreeMap<&ResourceId, usize> = BTreeMap::new();
+        for id in &self.ordered {
+            let change = &self.changes[*id];
+            let needed = change
+                .needs
+                .iter()
+                .filter_map(|need| wave_of.get(need))
+                .max()
+                .copied()
+                .unwrap_or(0);
+            let mut wave = needed.max(base[&id.host]);
+            while wave < cuts.len() && !self.fits(&cuts[wave], &id.host, is_disrupting(change)) {
+                wave += 1;
+            }
+            if wave == cuts.len() {
+                cuts.push(Cut::new(WaveKind::Finish));
+            }
+            cuts[wave].take(&id.host, is_disrupting(change));
+            cuts[wave].changes.push((*id).clone());
+            wave_of.insert(id, wave);
+        }
+        cuts.into_iter()
+            .filter(|cut| !cut.changes.is_empty())
+            .map(|cut| self.wave(cut))
+            .collect()
+    }
+
+    /// Deals the hosts out: canaries, then batches.
+    fn base(&self) -> Vec<Cut> {
+        let hosts = self.hosts_in_order();
+        let canaries = self.canaries(&hosts);
+        let disrupted: BTreeSet<&HostId> = self
+            .changes
+            .values()
+            .filter(|change| is_disrupting(change))
+            .map(|change| &change.target.host)
+            .collect();
+        let mut cuts = Vec::new();
+        for kind in [WaveKind::Canary, WaveKind::Batch] {
+            let mut waiting: Vec<&HostId> = hosts
+                .iter()
+                .copied()
+                .filter(|host| canaries.contains(*host) == (kind == WaveKind::Canary))
+                .collect();
+            while !waiting.is_empty() {
+                let mut cut = Cut::new(kind);
+                waiting.retain(|host| {
+                    // A wave that is still empty takes any host, so that every host finds one.
+                    let fits = cut.hosts.is_empty() || self.fits(&cut, host, disrupted.contains(host));
+                    if fits {
+                        cut.take(host, disrupted.contains(host));
+                    }
+                    !fits
+                });
+                cuts.push(cut);
+            }
+        }
+        // From here on only what really lies in a wave counts, but its hosts keep their seats.
+        cuts
+    }
+
+    fn hosts_in_order(&self) -> Vec<&HostId> {
+        let members = self.inventory.members();
+        let field = self.inventory.field(&members);
+        let order: Vec<BTreeSet<HostId>> = self
+            .policy()
+            .order
+            .iter()
+            .map(|selector| selector.resolve(&field).unwrap_or_default())
+            .collect();
+        let changed: BTreeSet<&HostId> = self.changes.keys().map(|id| &id.host).collect();
+        let mut hosts: Vec<&HostId> = changed.into_iter().collect();
+        hosts.sort_by_key(|host| {
+            (
+                order
+                    .iter()
+                    .position(|group| group.contains(*host))
+                    .unwrap_or(order.len()),
+                (*host).clone(),
+            )
+        });
+        hosts
+    }
+
+    fn canaries(&self, hosts: &[&HostId]) -> BTreeSet<HostId> {
+        match &self.policy().canary {
+            None => BTreeSet::new(),
+            Some(Canary::First(share)) => {
+                let count = share.of(self.inventory.hosts.len());
+                hosts.iter().take(count).map(|host| (*host).clone()).collect()
+            }
+            Some(Canary::Hosts(selector)) => self.inventory.select(selector).unwrap_or_default(),
+        }
+    }
+
+    fn policy(&self) -> &RolloutPolicy {
+        &self.inventory.policy
+    }
+
+    /// Says whether a host may join a wave; one that is in it already may, if that disrupts nobody further.
+    fn fits(&self, cut: &Cut, host: &HostId, disrupting: bool) -> bool {
+        let has_room =
+            !disrupting || cut.disrupted.contains(host) || cut.disrupted.len() < self.room().max(1);
+        if cut.hosts.contains(host) {
+            return has_room;
+        }
+        let batch = self.policy().batch.of(self.inventory.hosts.len()).max(1);
+        let label = |host: &HostId| {
+            let key = self.policy().spread.as_ref()?;
+            self.inventory.hosts.get(host)?.labels.get(key)
+        };
+        let is_spread =
+            label(host).is_none_or(|mine| cut.hosts.iter().all(|other| label(other) != Some(mine)));
+        has_room && is_spread && cut.hosts.len() < batch
+    }
+
+    fn wave(&self, cut: Cut) -> Wave {
+        let hosts: BTreeSet<HostId> = cut.changes.iter().map(|id| id.host.clone()).collect();
+        let gates = |host: &HostId| {
+            let host = host.clone();
+            self.policy().gates.iter().map(move |gate| HostGate {
+                host: host.clone(),
+                gate: gate.clone(),
+            })
+        };
+        let after = hosts.iter().flat_map(gates).collect();
+        let width = self.policy().parallel.min(hosts.len()).max(1);
+        Wave {
+            kind: cut.kind,
+            width,
+            after,
+            hosts,
+            changes: cut.changes,
+        }
+    }
+}
+
+impl Cut {
+    fn new(kind: WaveKind) -> Self {
+        Self {
+            kind,
+            hosts: BTreeSet::new(),
+            disrupted: BTreeSet::new(),
+            changes: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, host: &HostId, disrupting: bool) {
+        self.hosts.insert(host.clone());
+        if disrupting {
+            self.disrupted.insert(host.clone());
+        }
+    }
+}
+
+/// Says whether a change takes something down that others use.
+pub fn is_disrupting(change: &Change) -> bool {
+    change.disruption != Disruption::None
+}

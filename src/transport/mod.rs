@@ -3,4 +3,47 @@
 //! [`shell`] is the seam: below it are connections (SSH, this machine), above it is the only place where a command
 //! is spelled. Knows nothing of resources, plans or rollouts.
 
+mod auth;
+pub mod connector;
+mod exchange;
+mod host_key;
+mod keyring;
+mod known_hosts;
+mod link;
+mod local;
+mod pattern;
+mod peer;
+mod root;
 pub mod shell;
+mod ssh;
+mod ssh_config;
+mod ssh_config_file;
+mod sudo;
+
+use std::sync::Arc;
+
+use self::connector::Connector;
+use self::local::LocalShell;
+use self::shell::Shell;
+use self::ssh::SshShell;
+use crate::model::id::HostId;
+use crate::model::target::{Target, Transport};
+use crate::ports::ReachError;
+
+/// Connects to a host and makes sure that root is to be had there.
+///
+/// Setting the connection up is tried again after setbacks that may pass. A shell whose connection breaks stays
+/// broken: connect anew.
+///
+/// # Errors
+/// [`ReachError`], naming the host, what was attempted and what to do. Nothing was changed on the host.
+pub async fn connect(
+    host: &HostId,
+    target: &Target,
+    connector: &Connector,
+) -> Result<Arc<dyn Shell>, ReachError> {
+    Ok(match &target.transport {
+        Transport::Local => Arc::new(LocalShell::open(host, &target.sudo, &connector.secrets).await?),
+        Transport::Ssh(ssh) => Arc::new(SshShell::open(connector, host, ssh, &target.sudo).await?),
+    })
+}

@@ -1,0 +1,321 @@
+//! One script's talk with one shell: what is sent when, and what the answer means.
+//!
+//! A state machine without input or output of its own, so that SSH and this machine behave alike.
+
+use zeroize::Zeroizing;
+
+use super::shell::Ran;
+use super::sudo::{Marks, Rise};
+
+/// A talk under way.
+pub(super) struct Exchange<'a> {
+    rise: &'a Rise,
+    script: &'a str,
+    marks: Marks,
+    stage: Stage,
+    stdout: Heard,
+    stderr: Heard,
+}
+
+/// How far the sending has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Nothing is sent; sudo may ask for its password.
+    Silent,
+    /// The password is sent, the script is not.
+    Authenticating,
+    /// sudo asked a second time: it did not like the password. The script will never be sent.
+    Refused,
+    /// The script is sent.
+    Sent,
+}
+
+/// What to do on the wire after something was heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Nothing.
+    Listen,
+    /// Send this.
+    Send(Zeroizing<Vec<u8>>),
+    /// Send this, and nothing after it.
+    SendLast(Zeroizing<Vec<u8>>),
+}
+
+/// What a talk came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The script ran to its end.
+    Ran(Ran),
+    /// The shell ended before the script began: nothing was run.
+    NotBegun {
+        /// The shell's exit status, if there was one.
+        status: Option<i32>,
+        /// Whether sudo refused the password.
+        refused: bool,
+        /// The last lines that were heard.
+        tail: Vec<String>,
+    },
+    /// The script was sent, and there is no exit status.
+    Lost,
+}
+
+impl<'a> Exchange<'a> {
+    /// Prepares a talk.
+    pub fn new(rise: &'a Rise, script: &'a str) -> Self {
+        let marks = Marks::fresh();
+        Self {
+            rise,
+            script,
+            marks,
+            stage: Stage::Silent,
+            stdout: Heard::default(),
+            stderr: Heard::default(),
+        }
+    }
+
+    /// Returns the command to execute.
+    pub fn command(&self) -> String {
+        self.rise.command(&self.marks)
+    }
+
+    /// Says what to send before anything is heard.
+    pub fn open(&mut self) -> Next {
+        match self.rise {
+            Rise::AsIs | Rise::Quiet => self.send_script(),
+            Rise::Asking(_) => Next::Listen,
+        }
+    }
+
+    /// Takes in what came on standard output.
+    pub fn hear_stdout(&mut self, bytes: &[u8]) -> Next {
+        self.stdout.take(bytes);
+        match self.stage {
+            Stage::Silent | Stage::Authenticating if self.stdout.has_new(&self.marks.ready) => {
+                self.send_script()
+            }
+            Stage::Silent | Stage::Authenticating | Stage::Refused | Stage::Sent => Next::Listen,
+        }
+    }
+
+    /// Takes in what came on standard error.
+    pub fn hear_stderr(&mut self, bytes: &[u8]) -> Next {
+        self.stderr.take(bytes);
+        let password = match self.rise {
+            Rise::Asking(password) if self.stderr.has_new(&self.marks.prompt) => password,
+            Rise::Asking(_) | Rise::AsIs | Rise::Quiet => return Next::Listen,
+        };
+        match self.stage {
+            Stage::Silent => {
+                self.stage = Stage::Authenticating;
+                Next::Send(Zeroizing::new(format!("{}\n", password.reveal()).into_bytes()))
+            }
+            Stage::Authenticating => {
+                self.stage = Stage::Refused;
+                Next::SendLast(Zeroizing::default())
+            }
+            Stage::Refused | Stage::Sent => Next::Listen,
+        }
+    }
+
+    /// Tells whether the script may have begun.
+    pub fn is_sent(&self) -> bool {
+        self.stage == Stage::Sent
+    }
+
+    /// Says what the talk came to, given the exit status if one came.
+    pub fn end(self, status: Option<i32>) -> Ending {
+        match (self.stdout.after(&self.marks.start), status) {
+            (Some(stdout), Some(status)) => {
+                let stderr = self
+                    .stderr
+                    .after(&self.marks.start)
+                    .unwrap_or(&self.stderr.bytes)
+                    .to_vec();
+                Ending::Ran(Ran {
+                    stdout: stdout.to_vec(),
+                    stderr,
+                    status,
+                })
+            }
+            (_, None) if self.stage == Stage::Sent => Ending::Lost,
+            (_, status) => Ending::NotBegun {
+                status,
+                refused: self.stage == Stage::Refused,
+                tail: self.stderr.tail(&self.marks),
+            },
+        }
+    }
+
+    fn send_script(&mut self) -> Next {
+        self.stage = Stage::Sent;
+        Next::SendLast(Zeroizing::new(wrap(self.script, &self.marks.start).into_bytes()))
+    }
+}
+
+/// Wraps a script so that it runs whole or not at all, says when it begins, and cannot be eaten by its own commands.
+fn wrap(script: &str, start: &str) -> String {
+    format!("muster_main() {{\n:\n{script}\n}}\necho {start}; echo {start} >&2; muster_main </dev/null\n")
+}
+
+/// The bytes of one stream so far.
+#[derive(Default)]
+struct Heard {
+    bytes: Vec<u8>,
+    /// Where the search for the next mark starts, so that a long profile is not searched again and again.
+    searched: usize,
+}
+
+impl Heard {
+    fn take(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Tells whether a mark has come since the last one that was found.
+    fn has_new(&mut self, mark: &str) -> bool {
+        let found = find(&self.bytes[self.searched..], mark.as_bytes());
+        match found {
+            Some(at) => self.searched += at + mark.len(),
+            None => self.searched = self.searched.max(self.bytes.len().saturating_sub(mark.len())),
+        }
+        found.is_some()
+    }
+
+    /// Returns what follows the line with a mark.
+    fn after(&self, mark: &str) -> Option<&[u8]> {
+        let line = format!("{mark}\n");
+        find(&self.bytes, line.as_bytes()).map(|at| &self.bytes[at + line.len()..])
+    }
+
+    /// Returns the last lines as people may read them.
+    fn tail(&self, marks: &Marks) -> Vec<String> {
+        let text = String::from_utf8_lossy(&self.bytes).replace(&marks.prompt, "");
+        let lines: Vec<String> = text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .map(str::to_owned)
+            .collect();
+        lines[lines.len().saturating_sub(3)..].to_vec()
+    }
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    let first = *needle.first()?;
+    let mut from = 0;
+    while let Some(at) = haystack[from..].iter().position(|byte| *byte == first) {
+        let at = from + at;
+        if haystack[at..].starts_with(needle) {
+            return Some(at);
+        }
+        from = at + 1;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::secret::Secret;
+
+    fn asking() -> Rise {
+        Rise::Asking(Secret::new("hunter2"))
+    }
+
+    #[test]
+    fn the_password_is_sent_when_sudo_asks_and_the_script_when_the_shell_reads() {
+        let rise = asking();
+        let mut talk = Exchange::new(&rise, "id");
+        let (prompt, ready) = (talk.marks.prompt.clone(), talk.marks.ready.clone());
+        assert_eq!(talk.open(), Next::Listen);
+        assert_eq!(talk.hear_stderr(b"a lecture\n"), Next::Listen);
+        assert_eq!(talk.hear_stderr(&prompt.as_bytes()[..9]), Next::Listen);
+        assert_eq!(
+            talk.hear_stderr(&prompt.as_bytes()[9..]),
+            Next::Send(Zeroizing::new(b"hunter2\n".to_vec()))
+        );
+        assert!(!talk.is_sent());
+        assert!(matches!(
+            talk.hear_stdout(format!("{ready}\n").as_bytes()),
+            Next::SendLast(_)
+        ));
+        assert!(talk.is_sent());
+    }
+
+    #[test]
+    fn a_shell_that_sudo_lets_in_unasked_never_sees_the_password() {
+        let rise = asking();
+        let mut talk = Exchange::new(&rise, "id");
+        let ready = format!("{}\n", talk.marks.ready);
+        let Next::SendLast(sent) = talk.hear_stdout(ready.as_bytes()) else {
+            panic!("the script is sent")
+        };
+        assert!(!String::from_utf8_lossy(&sent).contains("hunter2"));
+    }
+
+    #[test]
+    fn a_second_prompt_means_a_wrong_password_and_the_script_stays_here() {
+        let rise = asking();
+        let mut talk = Exchange::new(&rise, "id");
+        let prompt = talk.marks.prompt.clone();
+        talk.hear_stderr(prompt.as_bytes());
+        assert_eq!(
+            talk.hear_stderr(format!("Sorry, try again.\n{prompt}").as_bytes()),
+            Next::SendLast(Zeroizing::default())
+        );
+        let Ending::NotBegun {
+            refused: true, tail, ..
+        } = talk.end(Some(1))
+        else {
+            panic!("refused")
+        };
+        assert_eq!(tail, ["Sorry, try again."]);
+    }
+
+    #[test]
+    fn what_came_before_the_start_is_not_part_of_the_result() {
+        let mut talk = Exchange::new(&Rise::AsIs, "echo hi");
+        let start = talk.marks.start.clone();
+        assert!(matches!(talk.open(), Next::SendLast(_)));
+        talk.hear_stdout(format!("Welcome!\n{start}\nhi\n").as_bytes());
+        talk.hear_stderr(format!("motd\n{start}\noh\n").as_bytes());
+        let ran = Ran {
+            stdout: b"hi\n".to_vec(),
+            stderr: b"oh\n".to_vec(),
+            status: 3,
+        };
+        assert_eq!(talk.end(Some(3)), Ending::Ran(ran));
+    }
+
+    #[test]
+    fn no_exit_status_is_lost_once_the_script_was_sent() {
+        let mut talk = Exchange::new(&Rise::AsIs, ":");
+        talk.open();
+        assert_eq!(talk.end(None), Ending::Lost);
+        let rise = asking();
+        assert!(matches!(
+            Exchange::new(&rise, ":").end(None),
+            Ending::NotBegun { status: None, .. }
+        ));
+    }
+
+    #[test]
+    fn a_script_cut_short_anywhere_runs_nothing() {
+        let whole = wrap("touch \"$1\"\ncat <<'E'\n}\nE", "mark");
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("it");
+        let run = |script: &str| {
+            let status = std::process::Command::new("sh")
+                .args(["-c", script, "sh"])
+                .arg(&file)
+                .output();
+            status.expect("sh runs");
+            std::fs::remove_file(&file).is_ok()
+        };
+        let whole = whole.replace("\"$1\"", &file.display().to_string());
+        assert!(run(&whole), "the whole script runs");
+        let last = whole.rfind("; muster_main").expect("it is called");
+        for cut in 0..last {
+            assert!(!run(&whole[..cut]), "cut after {cut} bytes");
+        }
+    }
+}

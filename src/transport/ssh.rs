@@ -1,0 +1,274 @@
+//! A host over SSH: scripts as sessions of one connection.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig, client};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+use super::connector::Connector;
+use super::exchange::{Exchange, Next};
+use super::link::{self, Link};
+use super::root::{self, Account};
+use super::shell::{Ran, Shell, ShellError, Stream};
+use super::sudo::Rise;
+use crate::model::id::HostId;
+use crate::model::target::{SshTarget, Sudo};
+use crate::ports::ReachError;
+
+/// How long what a script left running in the background may hold its output open after it has ended.
+const LINGER: Duration = Duration::from_secs(2);
+/// How long a session may take to open. Waiting for one of the permitted sessions does not count.
+const OPENING: Duration = Duration::from_secs(30);
+/// The extended data type of standard error.
+const STDERR: u32 = 1;
+
+/// A root shell on a host, over one SSH connection.
+pub(super) struct SshShell {
+    session: Session,
+    rise: Rise,
+}
+
+impl SshShell {
+    /// Connects, logs in, and makes sure that root is to be had.
+    pub async fn open(
+        connector: &Connector,
+        host: &HostId,
+        target: &SshTarget,
+        sudo: &Sudo,
+    ) -> Result<Self, ReachError> {
+        let link = link::reach(connector, host.as_str(), target, 0).await?;
+        let user = link.peer.user.clone();
+        let session = Session {
+            host: host.clone(),
+            user,
+            link: Mutex::new(Some(link)),
+        };
+        let rise = root::rise(
+            &session.account(),
+            sudo,
+            &connector.secrets,
+            |rise, script, deadline| {
+                let session = &session;
+                Box::pin(async move { session.converse(&rise, script, deadline).await })
+            },
+        )
+        .await?;
+        Ok(Self { session, rise })
+    }
+}
+
+impl Shell for SshShell {
+    fn run<'a>(&'a self, script: &'a str, deadline: Duration) -> BoxFuture<'a, Result<Ran, ShellError>> {
+        Box::pin(self.session.converse(&self.rise, script, deadline))
+    }
+
+    fn dial<'a>(&'a self, address: &'a str, port: u16) -> BoxFuture<'a, Result<Box<dyn Stream>, String>> {
+        Box::pin(async move {
+            self.session
+                .link()
+                .map_err(|error| error.to_string())?
+                .dial(address, port)
+                .await
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        let link = self
+            .session
+            .link
+            .lock()
+            .expect("nobody panics while holding a link")
+            .take();
+        Box::pin(async move {
+            if let Some(link) = link {
+                link.part().await;
+            }
+        })
+    }
+}
+
+/// The connection as one host's shell sees it.
+struct Session {
+    host: HostId,
+    user: String,
+    /// `None` once closed.
+    link: Mutex<Option<Arc<Link>>>,
+}
+
+impl Session {
+    fn account(&self) -> Account<'_> {
+        Account {
+            host: &self.host,
+            name: Some(&self.user),
+        }
+    }
+
+    fn link(&self) -> Result<Arc<Link>, ReachError> {
+        let link = self
+            .link
+            .lock()
+            .expect("nobody panics while holding a link")
+            .clone();
+        match link {
+            Some(link) if !link.handle.is_closed() => Ok(link),
+            Some(link) => Err(ReachError::Unreachable(format!(
+                "the connection to {} is gone",
+                link.peer
+            ))),
+            None => Err(ReachError::Unreachable(format!(
+                "the connection to `{}` was closed",
+                self.host
+            ))),
+        }
+    }
+
+    async fn converse(&self, rise: &Rise, script: &str, deadline: Duration) -> Result<Ran, ShellError> {
+        let link = self.link()?;
+        let _session = link
+            .sessions
+            .acquire()
+            .await
+            .expect("nobody closes the semaphore");
+        let mut talk = Exchange::new(rise, script);
+        let (mut hearing, telling) = open(&link, &talk.command()).await?;
+        let heard = timeout(deadline, listen(&mut hearing, &telling, &mut talk)).await;
+        match heard {
+            Ok(Heard::Ended(status)) => self.account().judge(talk.end(status), rise),
+            Ok(Heard::Refused) => Err(self
+                .account()
+                .unreachable("may not run commands: sshd refused to start one")
+                .into()),
+            Err(_) => {
+                stop(&telling).await;
+                Err(self.account().overdue(&talk, deadline))
+            }
+        }
+    }
+}
+
+/// Opens a session and asks for a command. Nothing of the script has been sent when this fails.
+async fn open(
+    link: &Link,
+    command: &str,
+) -> Result<(ChannelReadHalf, ChannelWriteHalf<client::Msg>), ReachError> {
+    let open = async {
+        let channel = link.handle.channel_open_session().await?;
+        channel.exec(true, command).await?;
+        Ok::<_, russh::Error>(channel.split())
+    };
+    let error = |why: String| ReachError::Unreachable(format!("{} opened no session: {why}", link.peer));
+    match timeout(OPENING, open).await {
+        Ok(Ok(halves)) => Ok(halves),
+        Ok(Err(why)) => Err(error(why.to_string())),
+        Err(_) => Err(error(format!("no answer within {} s", OPENING.as_secs()))),
+    }
+}
+
+/// Tells the script to stop. A host that does not forward signals lets it go on; the caller says that nobody knows.
+async fn stop(telling: &ChannelWriteHalf<client::Msg>) {
+    let stop = async {
+        let _ = telling.signal(Sig::KILL).await;
+        let _ = telling.close().await;
+    };
+    let _ = timeout(Duration::from_secs(1), stop).await;
+}
+
+enum Heard {
+    /// The channel is done, with an exit status if there was one.
+    Ended(Option<i32>),
+    /// sshd did not start the command.
+    Refused,
+}
+
+/// Plays a talk through. Sending and hearing go on side by side: either alone would stop at a full window.
+async fn listen(
+    hearing: &mut ChannelReadHalf,
+    telling: &ChannelWriteHalf<client::Msg>,
+    talk: &mut Exchange<'_>,
+) -> Heard {
+    let (sending, outbox) = mpsc::unbounded_channel();
+    let hear = hear(hearing, talk, sending);
+    let tell = tell(telling, outbox);
+    tokio::pin!(hear, tell);
+    let mut is_told = false;
+    loop {
+        tokio::select! {
+            heard = &mut hear => return heard,
+            () = &mut tell, if !is_told => is_told = true,
+        }
+    }
+}
+
+async fn hear(
+    hearing: &mut ChannelReadHalf,
+    talk: &mut Exchange<'_>,
+    sending: mpsc::UnboundedSender<Zeroizing<Vec<u8>>>,
+) -> Heard {
+    let mut sending = Some(sending);
+    let mut status = None;
+    apply(talk.open(), &mut sending);
+    loop {
+        let message = match status {
+            None => hearing.wait().await,
+            // Data may follow the status, but what runs on in the background must not hold us.
+            Some(_) => timeout(LINGER, hearing.wait()).await.unwrap_or(None),
+        };
+        match message {
+            None => return Heard::Ended(status),
+            Some(ChannelMsg::Data { data }) => apply(talk.hear_stdout(&data), &mut sending),
+            Some(ChannelMsg::ExtendedData { data, ext: STDERR }) => {
+                apply(talk.hear_stderr(&data), &mut sending);
+            }
+            Some(ChannelMsg::ExitStatus { exit_status }) => status = i32::try_from(exit_status).ok(),
+            Some(ChannelMsg::ExitSignal { signal_name, .. }) => status = Some(128 + number(&signal_name)),
+            Some(ChannelMsg::Failure) => return Heard::Refused,
+            Some(_) => {}
+        }
+    }
+}
+
+/// Puts what is to be sent into the outbox, and closes it after the last.
+fn apply(next: Next, sending: &mut Option<mpsc::UnboundedSender<Zeroizing<Vec<u8>>>>) {
+    // A teller that is gone means a connection that is gone: the missing exit status tells the rest.
+    match next {
+        Next::Listen => {}
+        Next::Send(bytes) => drop(sending.as_ref().map(|sending| sending.send(bytes))),
+        Next::SendLast(bytes) => drop(sending.take().map(|sending| sending.send(bytes))),
+    }
+}
+
+async fn tell(
+    telling: &ChannelWriteHalf<client::Msg>,
+    mut outbox: mpsc::UnboundedReceiver<Zeroizing<Vec<u8>>>,
+) {
+    while let Some(bytes) = outbox.recv().await {
+        if telling.data(bytes.as_slice()).await.is_err() {
+            return;
+        }
+    }
+    // An end that cannot be told is a connection that is gone; the missing exit status says so.
+    let _ = telling.eof().await;
+}
+
+/// Returns a signal's number on Linux.
+fn number(signal: &Sig) -> i32 {
+    match signal {
+        Sig::HUP => 1,
+        Sig::INT => 2,
+        Sig::QUIT => 3,
+        Sig::ILL => 4,
+        Sig::ABRT => 6,
+        Sig::FPE => 8,
+        Sig::KILL => 9,
+        Sig::USR1 => 10,
+        Sig::SEGV => 11,
+        Sig::PIPE => 13,
+        Sig::ALRM => 14,
+        Sig::TERM => 15,
+        Sig::Custom(_) => 0,
+    }
+}

@@ -11,5 +11,6 @@ pub mod model;
 pub mod observe;
 pub mod plan;
 pub mod ports;
+pub mod report;
 pub mod resource;
 pub mod transport;

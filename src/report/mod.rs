@@ -1,0 +1,18 @@
+//! Values as text and JSON. Decides nothing, reads nothing, prints nothing: every function returns what `cli` prints.
+//!
+//! A report is a [`line::Page`]: lines with a tone. How a page looks on a terminal, in Markdown or in HTML is said once,
+//! there. Text of hosts and files passes through [`escape`] on its way into a line.
+
+pub mod escape;
+pub mod line;
+pub mod plan;
+
+mod block;
+mod contents;
+mod keyed;
+mod names;
+
+#[cfg(test)]
+mod sample;
+
+pub use contents::Extent;

@@ -13,4 +13,5 @@ pub mod plan;
 pub mod ports;
 pub mod report;
 pub mod resource;
+pub mod store;
 pub mod transport;

@@ -81,7 +81,7 @@ codes! {
     PLACEHOLDER_LEFT = 116, "A value still has to be filled in.",
         "`muster init` marks what only you can know with `<FILLIN>`. Nothing is planned until each is replaced.";
     HOST_LOST = 117, "A host that muster knew is no longer declared.",
-        "`hosts.json` beside the plans lists every host that muster has looked at. Move a host that leaves to `[[retired]]`, or say `renamed_from`.";
+        "`hosts.json` beside the plans lists every host that carries a manifest of muster. Move a host that leaves to `[[retired]]`, or say `renamed_from`.";
     GROUP_LOOP = 118, "Groups select each other in a circle.",
         "The message lists the circle. A group's `select` may name other groups, but not, through them, itself.";
 

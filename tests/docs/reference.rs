@@ -1,0 +1,189 @@
+//! The generated pages of the reference.
+
+use std::fmt::Write as _;
+
+use muster::model::code;
+use muster::resource::{KINDS, KindInfo};
+use serde_json::{Map, Value};
+
+const KINDS_HEAD: &str = "\
+# Kinds of resources
+
+<!-- Generated from the types by tests/docs.rs. Edit the doc comments under src/resource/ instead. -->
+
+A table of a module file is a resource; the table's name is its kind. Beside the keys below every kind takes the
+[keys that all kinds share](modules.md#keys-that-all-kinds-share). Every string may be a template.
+";
+
+const CODES_HEAD: &str = "\
+# Codes
+
+<!-- Generated from the types by tests/docs.rs. Edit src/model/code.rs instead. -->
+
+Every mistake that muster finds in a file has a code, which never changes its meaning. `muster explain CODE` prints the same.
+";
+
+/// Returns the page of all kinds.
+pub fn kinds() -> String {
+    let mut page = KINDS_HEAD.to_owned();
+    let mut sorted: Vec<&KindInfo> = KINDS.iter().collect();
+    sorted.sort_by_key(|info| info.name);
+    for info in sorted {
+        kind(&mut page, info);
+    }
+    page
+}
+
+fn kind(page: &mut String, info: &KindInfo) {
+    let mut generator = schemars::SchemaGenerator::default();
+    let reference = (info.schema)(&mut generator);
+    let definitions = generator.definitions().clone();
+    let schema = resolve(reference.as_value(), &definitions);
+    let description = schema["description"]
+        .as_str()
+        .unwrap_or_else(|| panic!("`{}` has a doc comment", info.name));
+    write!(page, "\n## {}\n\n{description}\n\n", info.name).expect("writing to a String does not fail");
+    page.push_str("| key | value | default | meaning |\n| --- | --- | --- | --- |\n");
+    let properties = schema["properties"].as_object().expect("a kind is a table");
+    for (key, property) in properties {
+        row(page, key, property, schema, &definitions);
+    }
+    write!(page, "\n{}\n", remarks(info)).expect("writing to a String does not fail");
+}
+
+fn row(page: &mut String, key: &str, property: &Value, schema: &Value, definitions: &Map<String, Value>) {
+    let is_required = schema["required"]
+        .as_array()
+        .is_some_and(|required| required.iter().any(|name| name == key));
+    let default = match &property["default"] {
+        Value::Null if is_required => "required".to_owned(),
+        Value::Null => String::new(),
+        value => format!("`{value}`"),
+    };
+    let meaning = property["description"].as_str().unwrap_or("").replace('\n', " ");
+    let value = type_of(property, definitions).replace('|', "\\|");
+    writeln!(
+        page,
+        "| `{key}` | {value} | {default} | {} |",
+        meaning.replace('|', "\\|")
+    )
+    .expect("writing to a String does not fail");
+}
+
+fn remarks(info: &KindInfo) -> String {
+    let fields: Vec<String> = info.fields.iter().map(|field| format!("`{field}`")).collect();
+    let kept = if info.kept_unless_delete {
+        "When it is no longer declared it is forgotten, and deleted only where it said `delete = true` and muster made it."
+    } else {
+        "When it is no longer declared it is deleted if muster made it, and forgotten if muster found it."
+    };
+    let starts = if info.starts {
+        " It may say `restart_on`."
+    } else {
+        ""
+    };
+    format!(
+        "Compared and named in a plan: {}. {kept}{starts}",
+        fields.join(", ")
+    )
+}
+
+/// Follows a reference to its definition.
+fn resolve<'a>(schema: &'a Value, definitions: &'a Map<String, Value>) -> &'a Value {
+    match schema["$ref"].as_str().and_then(|path| path.rsplit('/').next()) {
+        Some(name) => &definitions[name],
+        None => schema,
+    }
+}
+
+/// Says in a few words what a value has to be.
+fn type_of(schema: &Value, definitions: &Map<String, Value>) -> String {
+    let schema = resolve(schema, definitions);
+    if let Some(variants) = schema["anyOf"].as_array().or_else(|| schema["oneOf"].as_array()) {
+        let mut types: Vec<String> = variants
+            .iter()
+            .map(|variant| type_of(variant, definitions))
+            .filter(|name| name != "null")
+            .collect();
+        types.dedup();
+        return types.join(" or ");
+    }
+    if let Some(values) = schema["enum"].as_array() {
+        return values
+            .iter()
+            .map(|value| format!("`{value}`"))
+            .collect::<Vec<_>>()
+            .join(", ");
+    }
+    if let Some(value) = schema.get("const") {
+        return format!("`{value}`");
+    }
+    match &schema["type"] {
+        Value::String(name) => simple(name, schema, definitions),
+        Value::Array(names) => names
+            .iter()
+            .filter_map(Value::as_str)
+            .filter(|name| *name != "null")
+            .map(|name| simple(name, schema, definitions))
+            .collect::<Vec<_>>()
+            .join(" or "),
+        _ => "any".to_owned(),
+    }
+}
+
+fn simple(name: &str, schema: &Value, definitions: &Map<String, Value>) -> String {
+    match name {
+        "boolean" => "true or false".to_owned(),
+        "integer" => "number".to_owned(),
+        "array" => format!("list of {}", type_of(&schema["items"], definitions)),
+        "object" => match &schema["additionalProperties"] {
+            Value::Object(_) => format!(
+                "table of {}",
+                type_of(&schema["additionalProperties"], definitions)
+            ),
+            _ => "table".to_owned(),
+        },
+        name => name.to_owned(),
+    }
+}
+
+/// Returns the page of all codes.
+pub fn codes() -> String {
+    const RANGES: &[(u16, &str)] = &[
+        (1, "Inventory"),
+        (2, "Modules"),
+        (3, "Values, templates and resources"),
+        (4, "Plan"),
+        (5, "Connection"),
+        (6, "Apply"),
+        (7, "Secrets"),
+        (8, "Stored files"),
+        (9, "Command line"),
+    ];
+    let mut page = CODES_HEAD.to_owned();
+    for (range, title) in RANGES {
+        let codes = code::ALL
+            .iter()
+            .filter(|explanation| explanation.code.0 / 100 == *range);
+        let rows: String = codes
+            .map(|one| {
+                format!(
+                    "| {} | {} | {} |\n",
+                    one.code,
+                    one.title,
+                    one.text.replace('|', "\\|")
+                )
+            })
+            .collect();
+        if !rows.is_empty() {
+            write!(
+                page,
+                "\n## {title}\n\n| code | what is wrong | why, and what to do |\n| --- | --- | --- |\n{rows}"
+            )
+            .expect("writing to a String does not fail");
+        }
+    }
+    let listed = page.matches("\n| M").count();
+    assert_eq!(listed, code::ALL.len(), "every code is in a range");
+    page
+}

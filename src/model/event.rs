@@ -68,6 +68,9 @@ pub enum Event {
         who: String,
         /// Whether it goes on.
         resumed: bool,
+        /// Hosts that are left out on purpose, since they are stale, each with what differs.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        left_out: BTreeMap<HostId, Vec<String>>,
     },
     /// A host's lock is held.
     Locked {

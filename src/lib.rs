@@ -15,3 +15,4 @@ pub mod report;
 pub mod resource;
 pub mod store;
 pub mod transport;
+pub mod vault;

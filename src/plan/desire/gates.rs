@@ -1,0 +1,94 @@
+//! Gates and listeners of modules.
+
+use serde_json::{Map, Value};
+
+use crate::model::code;
+use crate::model::diagnostic::Diagnostic;
+use crate::model::gate::{Gate, GateForm};
+use crate::model::inventory::{Host, Use};
+use crate::model::module::{Declared, Module};
+use crate::plan::listeners;
+use crate::plan::reference::Reference;
+
+use super::{Wish, key_place};
+
+impl<'a> Wish<'a> {
+    pub(super) fn attach_gates(&mut self, host: &Host, used: &[(&Use, &'a Module)]) {
+        for (used, module) in used {
+            let scope = self.scope(host, module);
+            for declared in &module.gates {
+                for (_, body) in self.expand(host, used, module, &scope, declared, false) {
+                    match gate(&body) {
+                        Ok((after, gate)) => self.attach_gate(host, declared, &after, gate),
+                        Err(error) => {
+                            let message = format!("the gate is not well declared: {error}");
+                            let diagnostic = Diagnostic::error(code::BAD_RESOURCE, message);
+                            self.wished
+                                .diagnostics
+                                .push(diagnostic.at(declared.origin.clone(), "here"));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn attach_gate(&mut self, host: &Host, declared: &Declared, after: &str, gate: Gate) {
+        let entries = &mut self
+            .wished
+            .desired
+            .hosts
+            .entry(host.id.clone())
+            .or_default()
+            .entries;
+        let target = Reference::parse(after).filter(|reference| reference.hosts.is_none());
+        match target.and_then(|reference| entries.get_mut(&reference.key)) {
+            Some(entry) => entry.gates.push(gate),
+            None => {
+                let message = format!(
+                    "the gate comes after `{after}`, which is not declared for `{}`",
+                    host.id
+                );
+                let place = key_place(declared, "after").clone();
+                self.wished
+                    .diagnostics
+                    .push(Diagnostic::error(code::NO_SUCH_RESOURCE, message).at(place, "here"));
+            }
+        }
+    }
+
+    pub(super) fn listeners(&mut self, host: &Host, used: &[(&Use, &'a Module)]) -> Vec<listeners::Listener> {
+        let mut all = Vec::new();
+        for (used, module) in used {
+            let scope = self.scope(host, module);
+            for declared in &module.listeners {
+                for (_, body) in self.expand(host, used, module, &scope, declared, false) {
+                    match listeners::read(&body, &host.id, &module.name, &declared.origin) {
+                        Ok(listener) => all.push(listener),
+                        Err(error) => {
+                            let message = format!("the listener is not well declared: {error}");
+                            let diagnostic = Diagnostic::error(code::BAD_RESOURCE, message);
+                            self.wished
+                                .diagnostics
+                                .push(diagnostic.at(declared.origin.clone(), "here"));
+                        }
+                    }
+                }
+            }
+        }
+        all
+    }
+}
+
+/// Reads a rendered gate: what it comes after, and the gate.
+fn gate(body: &Map<String, Value>) -> Result<(String, Gate), String> {
+    let mut body = body.clone();
+    let after = body
+        .remove("after")
+        .and_then(|after| after.as_str().map(str::to_owned));
+    let after = after.ok_or("it needs `after`, the resource that it follows")?;
+    let name = Value::from(format!("after {after}"));
+    body.entry("name").or_insert(name);
+    let form: GateForm = serde_json::from_value(body.into()).map_err(|error| error.to_string())?;
+    Ok((after, form.gate().map_err(|error| error.why)?))
+}

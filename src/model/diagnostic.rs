@@ -262,7 +262,10 @@ pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str
     candidates
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= (candidate.len().max(word.len()) / 3).max(1))
+        .filter(|(distance, candidate)| {
+            let length = candidate.len().max(word.len());
+            *distance <= (length / 3).max(1) && *distance < length
+        })
         .min()
         .map(|(_, candidate)| format!("did you mean `{candidate}`?"))
 }
@@ -287,5 +290,6 @@ mod tests {
             Some("did you mean `replicas`?")
         );
         assert_eq!(did_you_mean("zebra", ["replicas", "image"]), None);
+        assert_eq!(did_you_mean("x", ["a"]), None);
     }
 }

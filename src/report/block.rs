@@ -89,40 +89,48 @@ fn masked(field: &FieldChange) -> FieldChange {
 }
 
 impl Block<'_> {
-    /// Returns the block's lines, its head with the given glyph first.
-    pub fn lines(&self, glyph: &str, extent: Extent) -> Vec<Line> {
+    /// Returns the block's lines as a plan shows them: what will be done.
+    pub fn planned(&self, extent: Extent) -> Vec<Line> {
         let change = self.change;
-        let head = format!(
-            "{glyph:>3} {} on {}",
-            change.target.key,
-            names::hosts(self.hosts.iter().copied())
-        );
-        let mut lines = vec![Line::new(tone(change.action), 0, head)];
-        lines.extend(
-            change
-                .fields
-                .iter()
-                .flat_map(|field| contents::field(&change.target.key.name, field, self.prints_vary, extent)),
-        );
+        let mut lines = vec![self.head(change.action.glyph(), tone(change.action))];
+        lines.extend(self.fields(extent));
         if change.action == Action::Create {
             lines.extend(spec(change, extent));
         }
-        lines.extend(
-            change
-                .reasons
-                .iter()
-                .filter(|reason| is_told(reason, change.action))
-                .map(because),
-        );
+        lines.extend(self.reasons(|reason| is_told(reason, change.action)));
         lines.extend(disruption(&change.disruption));
         lines.extend(lost(&change.undo).map(|text| Line::new(Tone::Warn, 6, text)));
-        lines.extend(
-            change
-                .gates
-                .iter()
-                .map(|gate| Line::new(Tone::Muted, 6, format!("then: {}", self::gate(gate)))),
-        );
+        let then = |gate| Line::new(Tone::Muted, 6, format!("then: {}", self::gate(gate)));
+        lines.extend(change.gates.iter().map(then));
         lines
+    }
+
+    /// Returns the block's lines as drift shows them: what is not as it should be.
+    pub fn drifted(&self, extent: Extent) -> Vec<Line> {
+        let mut lines = vec![self.head("!", Tone::Warn)];
+        lines.extend(self.fields(extent));
+        lines.extend(self.reasons(|_| true));
+        lines
+    }
+
+    fn head(&self, glyph: &str, tone: Tone) -> Line {
+        let hosts = names::hosts(self.hosts.iter().copied());
+        Line::new(
+            tone,
+            0,
+            format!("{glyph:>3} {} on {hosts}", self.change.target.key),
+        )
+    }
+
+    fn fields(&self, extent: Extent) -> impl Iterator<Item = Line> {
+        let path = &self.change.target.key.name;
+        let fields = self.change.fields.iter();
+        fields.flat_map(move |field| contents::field(path, field, self.prints_vary, extent))
+    }
+
+    fn reasons(&self, is_told: impl Fn(&Reason) -> bool) -> impl Iterator<Item = Line> {
+        let told = self.change.reasons.iter().filter(move |reason| is_told(reason));
+        told.map(|reason| Line::new(Tone::Muted, 6, format!("because {reason}")))
     }
 }
 
@@ -151,10 +159,6 @@ fn is_told(reason: &Reason, action: Action) -> bool {
         | Reason::Unfinished
         | Reason::Immutable(_) => true,
     }
-}
-
-fn because(reason: &Reason) -> Line {
-    Line::new(Tone::Muted, 6, format!("because {reason}"))
 }
 
 fn disruption(disruption: &Disruption) -> Option<Line> {

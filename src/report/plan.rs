@@ -25,7 +25,7 @@ pub fn page(plan: &Plan, extent: Extent) -> Page {
     );
     let mut lines = Vec::new();
     for block in block::fold(plan) {
-        lines.extend(block.lines(block.change.action.glyph(), extent));
+        lines.extend(block.planned(extent));
         lines.push(Line::blank());
     }
     for section in [waves(plan), held(plan), notes(plan), takes(plan)] {

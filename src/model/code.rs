@@ -109,7 +109,7 @@ codes! {
     TEMPLATE = 304, "A template cannot be rendered.",
         "Templates are strict: a name without a value is an error at its line. The second place is the inventory's line to mend.";
     SECRET_MANGLED = 305, "A secret went through a filter.",
-        "A template never sees a secret's value, so a filter cannot change it. Allowed are `base64`, `json` and `shell`, which are carried out when the value joins.";
+        "A template never sees a secret's value, so a filter cannot change it. Allowed are `base64`, `json`, `shell` and `compose`, which are carried out when the value joins.";
     SECRET_MISPLACED = 306, "A secret or an output stands where it may not.",
         "Names, paths, `when` and `for_each` decide what exists, so they must be known when planning. Only contents may hold secrets and outputs.";
     BAD_RESOURCE = 307, "The resource is not well declared.",

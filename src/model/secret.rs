@@ -74,14 +74,17 @@ pub enum Encoding {
     Json,
     /// One word of POSIX shell, in single quotes.
     Shell,
+    /// The inside of a double-quoted string of a Compose file: as JSON, and `$` doubled, since Compose reads `$` as a variable.
+    Compose,
 }
 
 impl Encoding {
-    const NAMES: [(Self, &'static str); 4] = [
+    const NAMES: [(Self, &'static str); 5] = [
         (Self::Plain, "plain"),
         (Self::Base64, "base64"),
         (Self::Json, "json"),
         (Self::Shell, "shell"),
+        (Self::Compose, "compose"),
     ];
 
     /// Returns the encoding's name, which is also that of its template filter.
@@ -103,6 +106,7 @@ impl Encoding {
                 let quoted = serde_json::Value::from(value).to_string();
                 quoted[1..quoted.len() - 1].to_owned()
             }
+            Self::Compose => Self::Json.encode(value).replace('$', "$$"),
             Self::Shell => format!("'{}'", value.replace('\'', r"'\''")),
         }
     }
@@ -176,6 +180,7 @@ mod tests {
             "base64|file:keys/a.json",
             "json|cmd:pass show a|b",
             "shell|age:s.age#k",
+            "compose|env:P",
         ] {
             assert_eq!(text.parse::<SecretRef>().unwrap().to_string(), text);
         }
@@ -192,5 +197,6 @@ mod tests {
         assert_eq!(Encoding::Shell.encode("a'b"), r"'a'\''b'");
         assert_eq!(Encoding::Json.encode("a\"b\n"), r#"a\"b\n"#);
         assert_eq!(Encoding::Base64.encode("hi"), "aGk=");
+        assert_eq!(Encoding::Compose.encode(r#"a"$b"#), r#"a\"$$b"#);
     }
 }

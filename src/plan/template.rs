@@ -251,6 +251,7 @@ fn add_filters(environment: &mut Environment<'static>) {
     environment.add_filter("base64", |value: Value| encode(&value, Encoding::Base64));
     environment.add_filter("json", |value: Value| encode(&value, Encoding::Json));
     environment.add_filter("shell", |value: Value| encode(&value, Encoding::Shell));
+    environment.add_filter("compose", |value: Value| encode(&value, Encoding::Compose));
     environment.add_filter("tojson", |value: Value, options: Kwargs| {
         to_json_text(&value, &options)
     });
@@ -422,6 +423,7 @@ mod tests {
         assert_eq!(piece("{{ pass | base64 }}"), Some(Encoding::Base64));
         assert_eq!(piece("{{ all | tojson }}"), Some(Encoding::Json));
         assert_eq!(piece("{{ pass | yaml_string }}"), Some(Encoding::Json));
+        assert_eq!(piece("{{ pass | compose }}"), Some(Encoding::Compose));
         assert_eq!(piece("{{ pass | env_line }}"), Some(Encoding::Shell));
     }
 

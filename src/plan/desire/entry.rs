@@ -70,7 +70,7 @@ impl<'a> Wish<'a> {
                 format!("a `{}` of `{}`: {error}", declared.kind, host.id),
             )
             .at(declared.origin.clone(), "here")
-            .hint("print the secret as it is, or through `base64`, `json` or `shell`"),
+            .hint("print the secret as it is, or through `base64`, `json`, `shell` or `compose`"),
             Err(error) => {
                 let message = format!(
                     "a `{}` of `{}` is not well declared: {error}",

@@ -16,7 +16,7 @@ pub fn controls(text: &str) -> String {
         })
 }
 
-fn acts(char: char) -> bool {
+pub(super) fn acts(char: char) -> bool {
     char.is_control()
         || matches!(char,
             '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'

@@ -3,6 +3,7 @@
 //! A report is a [`line::Page`]: lines with a tone. How a page looks on a terminal, in Markdown or in HTML is said once,
 //! there. Text of hosts and files passes through [`escape`] on its way into a line.
 
+pub mod diagnostic;
 pub mod drift;
 pub mod escape;
 pub mod line;

@@ -122,18 +122,30 @@ impl<'a> Exchange<'a> {
         self.stage == Stage::Sent
     }
 
+    /// Returns the script that stops this one, if it has begun. It has to run as the same account.
+    pub fn stopper(&self) -> Option<String> {
+        let pid = String::from_utf8_lossy(self.stdout.from(&self.marks.start)?.0)
+            .trim()
+            .parse::<u32>()
+            .ok()?;
+        // sshd makes a group for each session, and the local transport for each child; so does sudo with a terminal
+        // of its own. The group is read anew, since its number may not be the shell's.
+        Some(format!(
+            "read -r _ _ _ _ group _ </proc/{pid}/stat && kill -s KILL -- \"-$group\""
+        ))
+    }
+
     /// Says what the talk came to, given the exit status if one came.
     pub fn end(self, status: Option<i32>) -> Ending {
-        match (self.stdout.after(&self.marks.start), status) {
-            (Some(stdout), Some(status)) => {
+        match (self.stdout.from(&self.marks.start), status) {
+            (Some((_, stdout)), Some(status)) => {
                 let stderr = self
                     .stderr
-                    .after(&self.marks.start)
-                    .unwrap_or(&self.stderr.bytes)
-                    .to_vec();
+                    .from(&self.marks.start)
+                    .map_or(&*self.stderr.bytes, |(_, rest)| rest);
                 Ending::Ran(Ran {
                     stdout: stdout.to_vec(),
-                    stderr,
+                    stderr: stderr.to_vec(),
                     status,
                 })
             }
@@ -154,7 +166,9 @@ impl<'a> Exchange<'a> {
 
 /// Wraps a script so that it runs whole or not at all, says when it begins, and cannot be eaten by its own commands.
 fn wrap(script: &str, start: &str) -> String {
-    format!("muster_main() {{\n:\n{script}\n}}\necho {start}; echo {start} >&2; muster_main </dev/null\n")
+    format!(
+        "muster_main() {{\n:\n{script}\n}}\necho {start} $$; echo {start} $$ >&2; muster_main </dev/null\n"
+    )
 }
 
 /// The bytes of one stream so far.
@@ -180,10 +194,11 @@ impl Heard {
         found.is_some()
     }
 
-    /// Returns what follows the line with a mark.
-    fn after(&self, mark: &str) -> Option<&[u8]> {
-        let line = format!("{mark}\n");
-        find(&self.bytes, line.as_bytes()).map(|at| &self.bytes[at + line.len()..])
+    /// Returns the rest of the line with a mark, and what follows that line.
+    fn from(&self, mark: &str) -> Option<(&[u8], &[u8])> {
+        let rest = &self.bytes[find(&self.bytes, mark.as_bytes())? + mark.len()..];
+        let end = rest.iter().position(|byte| *byte == b'\n')?;
+        Some((&rest[..end], &rest[end + 1..]))
     }
 
     /// Returns the last lines as people may read them.
@@ -276,8 +291,13 @@ mod tests {
         let mut talk = Exchange::new(&Rise::AsIs, "echo hi");
         let start = talk.marks.start.clone();
         assert!(matches!(talk.open(), Next::SendLast(_)));
-        talk.hear_stdout(format!("Welcome!\n{start}\nhi\n").as_bytes());
-        talk.hear_stderr(format!("motd\n{start}\noh\n").as_bytes());
+        assert_eq!(talk.stopper(), None);
+        talk.hear_stdout(format!("Welcome!\n{start} 71\nhi\n").as_bytes());
+        talk.hear_stderr(format!("motd\n{start} 71\noh\n").as_bytes());
+        assert!(
+            talk.stopper()
+                .is_some_and(|script| script.contains("/proc/71/stat"))
+        );
         let ran = Ran {
             stdout: b"hi\n".to_vec(),
             stderr: b"oh\n".to_vec(),

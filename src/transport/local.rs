@@ -20,6 +20,9 @@ use crate::ports::{ReachError, Secrets};
 /// How long what a script left running in the background may hold its output open after it has ended.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// How long stopping a script may take that did not end in time.
+const STOPPING: Duration = Duration::from_secs(5);
+
 /// A root shell on this machine.
 pub(super) struct LocalShell {
     host: HostId,
@@ -77,22 +80,31 @@ async fn converse(
     script: &str,
     deadline: Duration,
 ) -> Result<Ran, ShellError> {
-    let mut talk = Exchange::new(rise, script);
-    let mut child = spawn(&talk.command())
-        .map_err(|error| account.unreachable(&format!("cannot start a shell: {error}")))?;
-    let heard = tokio::time::timeout(deadline, listen(&mut child, &mut talk)).await;
-    match heard {
-        Ok(status) => account.judge(talk.end(status), rise),
+    let mut exchange = Exchange::new(rise, script);
+    // The child lives until it is judged: its group is found by its number.
+    let mut child = spawn(account, &exchange.command())?;
+    match tokio::time::timeout(deadline, listen(&mut child, &mut exchange)).await {
+        Ok(status) => account.judge(exchange.end(status), rise),
         Err(_) => {
-            stop(&child).await;
-            Err(account.overdue(&talk, deadline))
+            if let Some(stopper) = exchange.stopper() {
+                stop(account, rise, &stopper).await;
+            }
+            Err(account.overdue(&exchange, deadline))
         }
     }
 }
 
+/// Stops a script by another. Best effort: either way nobody knows how far it had come.
+async fn stop(account: &Account<'_>, rise: &Rise, stopper: &str) {
+    let mut exchange = Exchange::new(rise, stopper);
+    if let Ok(mut child) = spawn(account, &exchange.command()) {
+        let _ = tokio::time::timeout(STOPPING, listen(&mut child, &mut exchange)).await;
+    }
+}
+
 /// Starts the login shell's part. A group of its own keeps the terminal's Ctrl-C away from operations in flight.
-fn spawn(command: &str) -> std::io::Result<Child> {
-    Command::new("/bin/sh")
+fn spawn(account: &Account<'_>, command: &str) -> Result<Child, ReachError> {
+    let child = Command::new("/bin/sh")
         .arg("-c")
         .arg(command)
         .stdin(Stdio::piped())
@@ -100,20 +112,8 @@ fn spawn(command: &str) -> std::io::Result<Child> {
         .stderr(Stdio::piped())
         .process_group(0)
         .kill_on_drop(true)
-        .spawn()
-}
-
-/// Stops the whole group, as far as this account may.
-async fn stop(child: &Child) {
-    if let Some(id) = child.id() {
-        let group = format!("-{id}");
-        // A group that is gone already, or that is root's, cannot be stopped; the caller says that nobody knows.
-        let _ = Command::new("kill")
-            .args(["-s", "KILL", "--", &group])
-            .stderr(Stdio::null())
-            .status()
-            .await;
-    }
+        .spawn();
+    child.map_err(|error| account.unreachable(&format!("cannot start a shell: {error}")))
 }
 
 enum Heard {
@@ -188,5 +188,91 @@ async fn read(mut from: impl AsyncRead + Unpin, to: mpsc::Sender<Heard>, as_hear
         if to.send(as_heard(buffer[..count].to_vec())).await.is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::model::secret::SecretSource;
+
+    const SOON: Duration = Duration::from_secs(30);
+
+    async fn shell() -> LocalShell {
+        let host = "here".parse().expect("a host id");
+        LocalShell::open(&host, &Sudo::None, &Secrets::default())
+            .await
+            .expect("the tests run as root")
+    }
+
+    #[tokio::test]
+    async fn a_script_runs_here_with_its_own_streams_and_status() {
+        let ran = shell()
+            .await
+            .run("cat; echo out; echo err >&2; exit 7", SOON)
+            .await
+            .expect("it ran");
+        assert_eq!(
+            (&*ran.stdout, &*ran.stderr, ran.status),
+            (&b"out\n"[..], &b"err\n"[..], 7)
+        );
+    }
+
+    #[tokio::test]
+    async fn many_bytes_come_back_whole() {
+        let content = "0123456789abcde\n".repeat(1 << 18);
+        let ran = shell()
+            .await
+            .run(&format!("cat <<'END'\n{content}END"), SOON)
+            .await
+            .expect("it ran");
+        assert!(
+            ran.stdout == content.as_bytes(),
+            "{} bytes came back",
+            ran.stdout.len()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_deadline_stops_the_script_and_its_children() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("pid");
+        let script = format!("sleep 600 & echo $! >{}; wait", file.display());
+        let deadline = Duration::from_millis(500);
+        assert_eq!(
+            shell().await.run(&script, deadline).await,
+            Err(ShellError::TimedOut(deadline))
+        );
+        let pid = fs::read_to_string(&file).expect("it had begun");
+        let state = || fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        let gone = async {
+            while !state().is_empty() && !state().contains(") Z ") {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(SOON, gone).await.expect("the child is gone");
+    }
+
+    #[tokio::test]
+    async fn root_needs_no_password_even_where_one_is_named() {
+        let host = "here".parse().expect("a host id");
+        let sudo = Sudo::Password(SecretSource::Env("NOT_SET".to_owned()));
+        let shell = LocalShell::open(&host, &sudo, &Secrets::default())
+            .await
+            .expect("root is root");
+        assert_eq!(shell.run("id -u", SOON).await.expect("it ran").stdout, b"0\n");
+    }
+
+    #[tokio::test]
+    async fn a_script_that_is_no_shell_runs_nothing_and_says_why() {
+        let Err(ShellError::Reach(error)) = shell().await.run("echo a; (", SOON).await else {
+            panic!("nothing was run")
+        };
+        assert!(
+            error.to_string().to_lowercase().contains("syntax error"),
+            "{error}"
+        );
     }
 }

@@ -23,6 +23,8 @@ use crate::ports::ReachError;
 const LINGER: Duration = Duration::from_secs(2);
 /// How long a session may take to open. Waiting for one of the permitted sessions does not count.
 const OPENING: Duration = Duration::from_secs(30);
+/// How long stopping a script may take that did not end in time.
+const STOPPING: Duration = Duration::from_secs(5);
 /// The extended data type of standard error.
 const STDERR: u32 = 1;
 
@@ -127,26 +129,38 @@ impl Session {
     }
 
     async fn converse(&self, rise: &Rise, script: &str, deadline: Duration) -> Result<Ran, ShellError> {
+        let mut talk = Exchange::new(rise, script);
+        match self.talk(&mut talk, deadline).await? {
+            Some(Heard::Ended(status)) => self.account().judge(talk.end(status), rise),
+            Some(Heard::Refused) => Err(self
+                .account()
+                .unreachable("may not run commands: sshd refused to start one")
+                .into()),
+            None => {
+                if let Some(stopper) = talk.stopper() {
+                    // Best effort: whether it worked or not, nobody knows how far the script had come.
+                    let _ = self.talk(&mut Exchange::new(rise, &stopper), STOPPING).await;
+                }
+                Err(self.account().overdue(&talk, deadline))
+            }
+        }
+    }
+
+    /// Plays a talk through in a session of its own. `None` if it did not end in time.
+    async fn talk(&self, talk: &mut Exchange<'_>, deadline: Duration) -> Result<Option<Heard>, ReachError> {
         let link = self.link()?;
         let _session = link
             .sessions
             .acquire()
             .await
             .expect("nobody closes the semaphore");
-        let mut talk = Exchange::new(rise, script);
         let (mut hearing, telling) = open(&link, &talk.command()).await?;
-        let heard = timeout(deadline, listen(&mut hearing, &telling, &mut talk)).await;
-        match heard {
-            Ok(Heard::Ended(status)) => self.account().judge(talk.end(status), rise),
-            Ok(Heard::Refused) => Err(self
-                .account()
-                .unreachable("may not run commands: sshd refused to start one")
-                .into()),
-            Err(_) => {
-                stop(&telling).await;
-                Err(self.account().overdue(&talk, deadline))
-            }
+        let heard = timeout(deadline, listen(&mut hearing, &telling, talk)).await;
+        if heard.is_err() {
+            // The channel's end is all that can be told this way: sshd passes no signals on to root's sessions.
+            let _ = timeout(STOPPING, telling.close()).await;
         }
+        Ok(heard.ok())
     }
 }
 
@@ -166,15 +180,6 @@ async fn open(
         Ok(Err(why)) => Err(error(why.to_string())),
         Err(_) => Err(error(format!("no answer within {} s", OPENING.as_secs()))),
     }
-}
-
-/// Tells the script to stop. A host that does not forward signals lets it go on; the caller says that nobody knows.
-async fn stop(telling: &ChannelWriteHalf<client::Msg>) {
-    let stop = async {
-        let _ = telling.signal(Sig::KILL).await;
-        let _ = telling.close().await;
-    };
-    let _ = timeout(Duration::from_secs(1), stop).await;
 }
 
 enum Heard {

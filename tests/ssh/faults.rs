@@ -1,0 +1,132 @@
+//! Hosts that hang, hang up and vanish.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use muster::transport::shell::ShellError;
+use tokio::io::{AsyncWriteExt as _, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use super::client::Client;
+use super::sshd::{Sshd, free_port};
+
+/// A listener that says one thing and then nothing, and counts who came.
+async fn silent(banner: &'static [u8]) -> (u16, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+    let port = listener.local_addr().expect("its address").port();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let _ = stream.write_all(banner).await;
+            open.push(stream);
+        }
+    });
+    (port, count)
+}
+
+#[tokio::test]
+async fn a_host_that_hangs_is_given_up_in_time() {
+    for banner in [&b""[..], b"SSH-2.0-hanging\r\n"] {
+        let (port, count) = silent(banner).await;
+        let mut client = Client::at(port);
+        client.limits.connect = Duration::from_millis(300);
+        let started = Instant::now();
+        let error = client.refusal().await.to_string();
+        assert!(
+            error.contains("`val-1`") && error.contains("says nothing in SSH for 0.3 s"),
+            "{error}"
+        );
+        assert!(started.elapsed() < Duration::from_secs(10));
+        assert_eq!(
+            count.load(Ordering::SeqCst),
+            1,
+            "a hanging host is not tried again"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_refuses_is_tried_again_and_named() {
+    let mut client = Client::at(free_port());
+    client.limits.attempts = 2;
+    let error = client.refusal().await.to_string();
+    assert!(
+        error.contains("`val-1` (root@127.0.0.1:") && error.contains("(2 attempts)"),
+        "{error}"
+    );
+}
+
+/// A relay to an sshd that hangs up on the first callers, and can go silent.
+async fn relay(sshd: &Sshd, hang_up: usize) -> (u16, watch::Sender<bool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+    let port = listener.local_addr().expect("its address").port();
+    let (silence, is_silent) = watch::channel(false);
+    let to = sshd.port;
+    tokio::spawn(async move {
+        for index in 0.. {
+            let Ok((mut caller, _)) = listener.accept().await else {
+                return;
+            };
+            if index < hang_up {
+                continue;
+            }
+            let mut is_silent = is_silent.clone();
+            tokio::spawn(async move {
+                let mut sshd = TcpStream::connect(("127.0.0.1", to)).await.expect("sshd listens");
+                tokio::select! {
+                    _ = copy_bidirectional(&mut caller, &mut sshd) => {}
+                    () = async { drop(is_silent.wait_for(|is| *is).await) } => std::future::pending().await,
+                }
+            });
+        }
+    });
+    (port, silence)
+}
+
+#[tokio::test]
+async fn a_connection_reset_before_the_banner_is_tried_again() {
+    let sshd = Sshd::fresh();
+    let (port, _silence) = relay(&sshd, 2).await;
+    let mut client = Client::of(&sshd);
+    client.target.port = Some(port);
+    client.knows(&format!("[127.0.0.1]:{port} {}\n", sshd.host_key()));
+    client.shell().await.expect("the third attempt");
+    client.limits.attempts = 2;
+    let (port, _silence) = relay(&sshd, 2).await;
+    client.target.port = Some(port);
+    let error = client.refusal().await.to_string();
+    assert!(error.contains("hung up during the handshake"), "{error}");
+}
+
+#[tokio::test]
+async fn a_host_that_vanishes_is_noticed_by_keepalives() {
+    let sshd = Sshd::fresh();
+    let (port, silence) = relay(&sshd, 0).await;
+    let mut client = Client::of(&sshd);
+    client.target.port = Some(port);
+    client.knows(&format!("[127.0.0.1]:{port} {}\n", sshd.host_key()));
+    client.limits.keepalive = Duration::from_millis(100);
+    let shell = client.shell().await.expect("a shell");
+    let begun = sshd.path("begun");
+    let script = format!(": >{}; sleep 60", begun.display());
+    let vanish = async {
+        super::sshd::until("the script begins", || begun.exists()).await;
+        silence.send(true).expect("the relay runs");
+    };
+    let (ran, ()) = tokio::join!(shell.run(&script, super::run::SOON), vanish);
+    assert!(matches!(ran, Err(ShellError::Lost(_))), "{ran:?}");
+}
+
+#[tokio::test]
+async fn what_is_no_ssh_server_is_said_to_be_none() {
+    let (port, _) = silent(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    let mut client = Client::at(port);
+    client.limits.connect = Duration::from_millis(300);
+    let error = client.refusal().await.to_string();
+    assert!(error.contains("it is no SSH server"), "{error}");
+}

@@ -1,0 +1,10 @@
+//! The SSH transport against real sshds, each private to one test.
+
+mod client;
+mod faults;
+mod host_key;
+mod jump;
+mod login;
+mod root;
+mod run;
+mod sshd;

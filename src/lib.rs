@@ -14,6 +14,7 @@ pub mod plan;
 pub mod ports;
 pub mod report;
 pub mod resource;
+pub mod rollout;
 pub mod store;
 pub mod transport;
 pub mod vault;

@@ -1,0 +1,401 @@
+//! What may start now: checks, then changes, then gates, wave by wave.
+
+use std::collections::BTreeSet;
+
+use crate::model::change::Undo;
+use crate::model::event::{GateId, Task};
+use crate::model::id::{HostId, ResourceId};
+use crate::model::op::Op;
+use crate::model::wave::OnFailure;
+
+use super::Rollout;
+use super::state::{Doing, GateState, HostRun, Phase, Standing, State};
+
+/// Whether a change may begin.
+enum Readiness {
+    /// It may.
+    Ready,
+    /// Something that it needs is not done yet.
+    Wait,
+    /// It never can, and why.
+    Never(String),
+}
+
+impl<'p> Rollout<'p> {
+    /// Starts whatever may start.
+    pub(super) fn advance(&mut self) -> Vec<Task> {
+        let mut tasks = self.undos();
+        while !self.stops.any() {
+            let is_through = match self.phase {
+                Phase::Before | Phase::Over => break,
+                Phase::Checking => self.check(&mut tasks),
+                Phase::Changing => self.change(&mut tasks),
+                Phase::Gating => self.gate_wave(&mut tasks),
+            };
+            // A gate that said "fail" may have given hosts up since.
+            tasks.extend(self.undos());
+            if !is_through {
+                break;
+            }
+            self.next_phase();
+        }
+        tasks
+    }
+
+    fn next_phase(&mut self) {
+        match self.phase {
+            Phase::Before | Phase::Over => {}
+            Phase::Checking => self.phase = Phase::Changing,
+            Phase::Changing => self.phase = Phase::Gating,
+            Phase::Gating => self.enter(self.wave + 1),
+        }
+    }
+
+    /// Enters a wave, or ends the run after the last.
+    pub(super) fn enter(&mut self, wave: usize) {
+        self.wave = wave;
+        self.phase = if wave > self.plan.waves.len() {
+            Phase::Over
+        } else {
+            Phase::Checking
+        };
+        for host in self.hosts.values_mut() {
+            (host.is_checked, host.is_begun) = (false, false);
+            host.queue.clear();
+        }
+        for change in self
+            .plan
+            .waves
+            .get(wave)
+            .into_iter()
+            .flat_map(|wave| &wave.changes)
+        {
+            if self.changes.get(change) == Some(&State::Waiting) {
+                let host = self
+                    .hosts
+                    .get_mut(&change.host)
+                    .expect("every host of a change is known");
+                host.queue.push_back(change);
+            }
+        }
+    }
+
+    /// Returns the hosts of the present wave; after the last wave those that only have something to record.
+    fn wave_hosts(&self) -> Vec<&'p HostId> {
+        match self.plan.waves.get(self.wave) {
+            Some(wave) => wave.hosts.iter().collect(),
+            None => {
+                let in_waves: BTreeSet<&HostId> =
+                    self.plan.waves.iter().flat_map(|wave| &wave.hosts).collect();
+                self.plan
+                    .takes
+                    .keys()
+                    .filter(|host| !in_waves.contains(host))
+                    .collect()
+            }
+        }
+    }
+
+    fn run(&self, host: &HostId) -> &HostRun<'p> {
+        self.hosts.get(host).expect("every host of a wave is known")
+    }
+
+    fn run_mut(&mut self, host: &HostId) -> &mut HostRun<'p> {
+        self.hosts.get_mut(host).expect("every host of a wave is known")
+    }
+
+    fn must_record(&self, host: &HostId) -> bool {
+        let run = self.run(host);
+        !run.is_recorded && run.standing == Standing::Good && self.plan.takes.contains_key(host)
+    }
+
+    /// Looks at every host of the wave before the first of them is changed, so that a budget that is spent on stale hosts
+    /// stops the wave while it is still untouched.
+    fn check(&mut self, tasks: &mut Vec<Task>) -> bool {
+        let hosts = self.wave_hosts();
+        let is_wanted = |run: &HostRun<'_>| run.standing == Standing::Good && !run.is_checked;
+        let mut busy = self.in_progress();
+        for host in &hosts {
+            let is_idle = self.run(host).doing == Doing::Nothing;
+            let has_work = !self.run(host).queue.is_empty() || self.must_record(host);
+            if is_idle && has_work && is_wanted(self.run(host)) && busy < self.plan.policy.parallel.max(1) {
+                busy += 1;
+                self.run_mut(host).doing = Doing::Checking;
+                tasks.push(Task::Check {
+                    host: (*host).clone(),
+                    wave: self.wave,
+                });
+            }
+        }
+        hosts.iter().all(|host| {
+            let run = self.run(host);
+            let has_work = !run.queue.is_empty() || self.must_record(host);
+            run.doing == Doing::Nothing && !(has_work && is_wanted(run))
+        })
+    }
+
+    fn in_progress(&self) -> usize {
+        self.hosts.values().filter(|host| host.is_in_progress()).count()
+    }
+
+    fn places(&self) -> usize {
+        let width = self
+            .plan
+            .waves
+            .get(self.wave)
+            .map_or(usize::MAX, |wave| wave.width);
+        width.min(self.plan.policy.parallel).max(1)
+    }
+
+    /// Starts changes, those of hosts that are half-way first.
+    ///
+    /// A host that only waits for others gives its place up: two hosts that wait for each other's changes would
+    /// otherwise stand still in a wave that is one host wide. Each host keeps the plan's order, in which nothing comes before what it needs, so the
+    /// first unfinished change of a wave can always begin.
+    fn change(&mut self, tasks: &mut Vec<Task>) -> bool {
+        let mut hosts = self.wave_hosts();
+        hosts.sort_by_key(|host| (!self.run(host).is_begun, *host));
+        // What can never begin is found first, since hosts that come earlier may wait for it.
+        while hosts.iter().any(|host| self.block(host)) {}
+        let mut busy = self.in_progress();
+        for host in &hosts {
+            let holds_place = self.run(host).is_in_progress();
+            if holds_place || busy < self.places() {
+                self.work(host, tasks);
+                busy += usize::from(!holds_place && self.run(host).is_in_progress());
+            }
+        }
+        hosts.iter().all(|host| self.run(host).is_settled())
+    }
+
+    /// Drops the changes of a host that can never begin, and says whether there were any.
+    fn block(&mut self, host: &HostId) -> bool {
+        let mut is_any = false;
+        let trouble = self.run(host).standing.trouble();
+        while let Some(change) = self.run(host).queue.front().copied() {
+            let why = match (&trouble, self.readiness(change)) {
+                (Some(trouble), _) => format!("{host}: {trouble}"),
+                (None, Readiness::Never(why)) => why,
+                (None, Readiness::Ready | Readiness::Wait) => break,
+            };
+            self.changes.insert(change, State::Blocked(why));
+            self.run_mut(host).queue.pop_front();
+            is_any = true;
+        }
+        is_any
+    }
+
+    fn work(&mut self, host: &'p HostId, tasks: &mut Vec<Task>) {
+        for change in std::mem::take(&mut self.run_mut(host).to_ask) {
+            self.ask_change(change, tasks);
+        }
+        let run = self.run(host);
+        if run.doing != Doing::Nothing || run.standing != Standing::Good {
+            return;
+        }
+        if self.must_record(host) {
+            self.run_mut(host).doing = Doing::Recording;
+            tasks.push(Task::Record { host: host.clone() });
+            return;
+        }
+        let batch = self.batch(host);
+        if !batch.is_empty() {
+            self.run_mut(host).doing = Doing::Changing(batch.iter().cloned().collect());
+            tasks.push(Task::Apply {
+                host: host.clone(),
+                changes: batch,
+            });
+        }
+    }
+
+    /// Takes the next change of a host, with its neighbours where all of them are packages: one call of the package
+    /// manager waits for its lock and reads its lists once.
+    fn batch(&mut self, host: &HostId) -> Vec<ResourceId> {
+        let mut batch: Vec<ResourceId> = Vec::new();
+        while let Some(change) = self.run(host).queue.front().copied() {
+            let fits = batch
+                .last()
+                .is_none_or(|last| self.is_package(last) && self.is_package(change));
+            if !fits || !matches!(self.readiness(change), Readiness::Ready) {
+                break;
+            }
+            self.run_mut(host).queue.pop_front();
+            self.changes.insert(change, State::Running);
+            batch.push(change.clone());
+        }
+        batch
+    }
+
+    fn is_package(&self, change: &ResourceId) -> bool {
+        let ops = self
+            .plan
+            .changes
+            .get(change)
+            .map_or(&[][..], |change| &change.ops);
+        !ops.is_empty() && ops.iter().all(|op| matches!(op, Op::Packages { .. }))
+    }
+
+    fn readiness(&self, change: &ResourceId) -> Readiness {
+        let needs = self
+            .plan
+            .changes
+            .get(change)
+            .into_iter()
+            .flat_map(|change| &change.needs);
+        let mut readiness = Readiness::Ready;
+        for need in needs {
+            match self.need(need) {
+                Readiness::Ready => {}
+                Readiness::Wait => readiness = Readiness::Wait,
+                never @ Readiness::Never(_) => return never,
+            }
+        }
+        readiness
+    }
+
+    /// Says whether what a change needs is there. What the plan does not change is there already.
+    fn need(&self, need: &ResourceId) -> Readiness {
+        let Some(state) = self.changes.get(need) else {
+            return Readiness::Ready;
+        };
+        match state {
+            State::Waiting | State::Running => Readiness::Wait,
+            State::Blocked(_) => Readiness::Never(format!("needs {need}, which was not done")),
+            State::Failed { .. } => Readiness::Never(format!("needs {need}, which failed")),
+            State::Undone | State::UndoFailed => Readiness::Never(format!("needs {need}, which was undone")),
+            State::Applied => self.gates_of(need),
+        }
+    }
+
+    fn gates_of(&self, change: &ResourceId) -> Readiness {
+        let count = self
+            .plan
+            .changes
+            .get(change)
+            .map_or(0, |change| change.gates.len());
+        let mut readiness = Readiness::Ready;
+        for n in 0..count {
+            match self.gates.get(&GateId::Change(change.clone(), n)) {
+                Some(GateState::Open | GateState::WentOn) => {}
+                None | Some(GateState::Asked | GateState::Halted) => readiness = Readiness::Wait,
+                Some(GateState::Failed) => {
+                    return Readiness::Never(format!("needs {change}, whose gate did not open"));
+                }
+            }
+        }
+        // A host that was given up asks nothing any more.
+        match (readiness, self.run(&change.host).standing.trouble()) {
+            (Readiness::Wait, Some(_)) => {
+                Readiness::Never(format!("needs {change}, whose host was given up"))
+            }
+            (readiness, _) => readiness,
+        }
+    }
+
+    fn ask_change(&mut self, change: &'p ResourceId, tasks: &mut Vec<Task>) {
+        let gates = self
+            .plan
+            .changes
+            .get(change)
+            .map_or(&[][..], |change| &change.gates);
+        for (n, gate) in gates.iter().enumerate() {
+            let id = GateId::Change(change.clone(), n);
+            if !self.gates.contains_key(&id) {
+                self.gates.insert(id.clone(), GateState::Asked);
+                self.run_mut(&change.host).asking.insert(id.clone());
+                tasks.push(Task::Gate {
+                    gate: id,
+                    host: change.host.clone(),
+                    ask: gate.clone(),
+                });
+            }
+        }
+    }
+
+    /// Asks the gates after a wave, on hosts that are still good and were changed; the rest has been counted already.
+    fn gate_wave(&mut self, tasks: &mut Vec<Task>) -> bool {
+        let Some(wave) = self.plan.waves.get(self.wave) else {
+            return true;
+        };
+        for (n, after) in wave.after.iter().enumerate() {
+            let id = GateId::Wave(self.wave, n);
+            if !self.gates.contains_key(&id) && self.is_worth_asking(&after.host) {
+                self.gates.insert(id.clone(), GateState::Asked);
+                if let Some(run) = self.hosts.get_mut(&after.host) {
+                    run.asking.insert(id.clone());
+                }
+                tasks.push(Task::Gate {
+                    gate: id,
+                    host: after.host.clone(),
+                    ask: after.gate.clone(),
+                });
+            }
+        }
+        let gates = (0..wave.after.len()).filter_map(|n| self.gates.get(&GateId::Wave(self.wave, n)));
+        let is_undoing = wave
+            .hosts
+            .iter()
+            .any(|host| self.run(host).doing != Doing::Nothing);
+        !is_undoing && gates.into_iter().all(|state| *state != GateState::Asked)
+    }
+
+    fn is_worth_asking(&self, host: &HostId) -> bool {
+        let wave = &self.plan.waves[self.wave];
+        let is_good = self
+            .hosts
+            .get(host)
+            .is_none_or(|run| run.standing == Standing::Good);
+        let is_done = |change: &ResourceId| self.changes.get(change) == Some(&State::Applied);
+        let is_changed =
+            |change: &ResourceId| is_done(change) && (&change.host == host || !wave.hosts.contains(host));
+        is_good && wave.changes.iter().any(is_changed)
+    }
+
+    /// Undoes hosts that failed, where the policy says so. A spent budget does not hinder it; a halt and an interruption do.
+    fn undos(&mut self) -> Vec<Task> {
+        let is_hindered = self.stops.interrupted || self.stops.halted.is_some();
+        if self.plan.policy.on_failure != OnFailure::Undo || is_hindered {
+            return Vec::new();
+        }
+        let is_due = |run: &HostRun<'_>| {
+            matches!(run.standing, Standing::Failed(_)) && run.doing == Doing::Nothing && !run.is_undo_asked
+        };
+        let due: Vec<&'p HostId> = self
+            .hosts
+            .iter()
+            .filter(|(_, run)| is_due(run))
+            .map(|(host, _)| *host)
+            .collect();
+        due.into_iter().filter_map(|host| self.undo(host)).collect()
+    }
+
+    fn undo(&mut self, host: &'p HostId) -> Option<Task> {
+        let changes: Vec<ResourceId> = self
+            .run(host)
+            .ended
+            .iter()
+            .rev()
+            .filter(|id| self.can_undo(id))
+            .map(|id| (*id).clone())
+            .collect();
+        let run = self.run_mut(host);
+        run.is_undo_asked = true;
+        if changes.is_empty() {
+            return None;
+        }
+        run.doing = Doing::Undoing(changes.iter().cloned().collect());
+        Some(Task::Undo {
+            host: host.clone(),
+            changes,
+        })
+    }
+
+    fn can_undo(&self, change: &ResourceId) -> bool {
+        let is_done = matches!(
+            self.changes.get(change),
+            Some(State::Applied | State::Failed { .. })
+        );
+        let undo = self.plan.changes.get(change).map(|change| &change.undo);
+        is_done && matches!(undo, Some(Undo::Exact(_) | Undo::Inverse { .. }))
+    }
+}

@@ -57,7 +57,13 @@ impl Line {
         }
     }
 
-    fn ansi(&self) -> String {
+    /// Returns what the line says by its colour.
+    pub(super) fn tone(&self) -> Tone {
+        self.tone
+    }
+
+    /// Returns the line with its colour.
+    pub(super) fn ansi(&self) -> String {
         let text = self.plain();
         match self.tone {
             Tone::Plain => text,

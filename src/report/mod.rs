@@ -8,11 +8,13 @@ pub mod drift;
 pub mod escape;
 pub mod line;
 pub mod plan;
+pub mod progress;
 
 mod block;
 mod contents;
 mod keyed;
 mod names;
+mod narration;
 
 #[cfg(test)]
 mod sample;

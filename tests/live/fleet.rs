@@ -24,9 +24,17 @@ impl Fleet {
         let owner = std::process::id().to_string();
         let _one = STARTING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let output = program(&["up", &name, &hosts.to_string(), "--owner", &owner]);
-        assert!(output.status.success(), "the fleet did not start: {}", text(&output.stderr));
+        assert!(
+            output.status.success(),
+            "the fleet did not start: {}",
+            text(&output.stderr)
+        );
         let state = PathBuf::from(text(&output.stdout).trim());
-        assert!(state.join("hosts.json").is_file(), "no state in {}", state.display());
+        assert!(
+            state.join("hosts.json").is_file(),
+            "no state in {}",
+            state.display()
+        );
         Self { name, state, hosts }
     }
 
@@ -37,8 +45,11 @@ impl Fleet {
 
     /// Returns a host's address.
     pub fn address(&self, host: &str) -> String {
-        let addresses = std::fs::read_to_string(self.state.join("addresses")).expect("the addresses are readable");
-        let line = addresses.lines().find_map(|line| line.strip_prefix(&format!("{host} ")));
+        let addresses =
+            std::fs::read_to_string(self.state.join("addresses")).expect("the addresses are readable");
+        let line = addresses
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("{host} ")));
         line.expect("the host has an address").to_owned()
     }
 
@@ -103,7 +114,10 @@ pub struct Ran {
 impl<'a> Project<'a> {
     /// Makes a project whose inventory declares these hosts, logged in to as root, and uses the module `app` on all.
     pub fn new(fleet: &'a Fleet, hosts: &[&str]) -> Self {
-        let project = Self { fleet, folder: tempfile::tempdir().expect("a temporary folder") };
+        let project = Self {
+            fleet,
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        };
         let hosts: String = hosts.iter().map(|host| project.host(host, "")).collect();
         project.write(
             "inventories/fleet.toml",
@@ -119,7 +133,11 @@ impl<'a> Project<'a> {
             "[hosts.{host}]\naddress = \"{}\"\nuser = \"root\"\nidentity_file = \"{}\"\n{}{more}\n",
             self.fleet.address(host),
             self.fleet.file("key").display(),
-            if more.contains("host_key") { String::new() } else { format!("host_key = \"{}\"\n", self.host_key(host)) },
+            if more.contains("host_key") {
+                String::new()
+            } else {
+                format!("host_key = \"{}\"\n", self.host_key(host))
+            },
         )
     }
 
@@ -128,7 +146,8 @@ impl<'a> Project<'a> {
         let address = self.fleet.address(host);
         let known = std::fs::read_to_string(self.fleet.file("known_hosts")).expect("known_hosts is readable");
         let names = |line: &str| line.split_whitespace().next().unwrap_or_default().to_owned();
-        let is_ours = |line: &&str| names(line).split(',').any(|name| name == address) && line.contains("ssh-ed25519");
+        let is_ours =
+            |line: &&str| names(line).split(',').any(|name| name == address) && line.contains("ssh-ed25519");
         let line = known.lines().find(is_ours).expect("the host's key is known");
         line.split_once(' ').expect("a name and a key").1.to_owned()
     }
@@ -141,7 +160,10 @@ impl<'a> Project<'a> {
 
     /// Writes the module `app`: these tables after its head.
     pub fn module(&self, tables: &str) {
-        self.write("modules/app/module.toml", &format!("[module]\nname = \"app\"\ndescription = \"For tests.\"\n\n{tables}"));
+        self.write(
+            "modules/app/module.toml",
+            &format!("[module]\nname = \"app\"\ndescription = \"For tests.\"\n\n{tables}"),
+        );
     }
 
     /// Writes a file of the project.
@@ -164,8 +186,15 @@ impl<'a> Project<'a> {
     /// Returns muster's command in this project, without a terminal and without the caller's own ssh configuration.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_muster"));
-        command.args(args).current_dir(self.folder.path()).stdin(Stdio::null());
-        command.env("HOME", self.folder.path()).env("NO_COLOR", "1").env_remove("SSH_AUTH_SOCK").env_remove("CI");
+        command
+            .args(args)
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null());
+        command
+            .env("HOME", self.folder.path())
+            .env("NO_COLOR", "1")
+            .env_remove("SSH_AUTH_SOCK")
+            .env_remove("CI");
         command
     }
 
@@ -190,8 +219,18 @@ impl<'a> Project<'a> {
     /// Asserts that there is nothing to do.
     pub fn assert_settled(&self) {
         let ran = self.muster(&["plan", "--detailed-exitcode", "--no-input"]);
-        assert_eq!(ran.code, 0, "the second plan is not empty: {}{}", ran.stdout, ran.stderr);
-        let last = ran.stdout.trim_end().lines().last().unwrap_or_default().to_owned();
+        assert_eq!(
+            ran.code, 0,
+            "the second plan is not empty: {}{}",
+            ran.stdout, ran.stderr
+        );
+        let last = ran
+            .stdout
+            .trim_end()
+            .lines()
+            .last()
+            .unwrap_or_default()
+            .to_owned();
         assert!(last.starts_with("No changes."), "{}", ran.stdout);
     }
 
@@ -200,7 +239,11 @@ impl<'a> Project<'a> {
         let ran = self.muster(&["drift", "--no-input"]);
         assert_eq!(ran.code, 2, "no drift: {}{}", ran.stdout, ran.stderr);
         for name in names {
-            assert!(ran.stdout.contains(name), "drift does not name {name}: {}", ran.stdout);
+            assert!(
+                ran.stdout.contains(name),
+                "drift does not name {name}: {}",
+                ran.stdout
+            );
         }
     }
 }

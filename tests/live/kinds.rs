@@ -25,7 +25,12 @@ struct Case {
 }
 
 const fn field(name: &'static str, alter: &'static str, read: &'static str, wanted: &'static str) -> Field {
-    Field { name, alter, read, wanted }
+    Field {
+        name,
+        alter,
+        read,
+        wanted,
+    }
 }
 
 const CASES: &[Case] = &[
@@ -34,11 +39,36 @@ const CASES: &[Case] = &[
         declared: "[[file]]\npath = \"/etc/app.conf\"\ncontent = \"port = 1\\n\"\nowner = \"games\"\ngroup = \"games\"\nmode = \"0640\"\n",
         key: "file[/etc/app.conf]",
         fields: &[
-            field("content", "echo 'port = 2' > /etc/app.conf", "cat /etc/app.conf", "port = 1"),
-            field("owner", "chown root /etc/app.conf", "stat -c %U /etc/app.conf", "games"),
-            field("group", "chgrp root /etc/app.conf", "stat -c %G /etc/app.conf", "games"),
-            field("mode", "chmod 0666 /etc/app.conf", "stat -c %a /etc/app.conf", "640"),
-            field("type", "rm /etc/app.conf && mkdir /etc/app.conf", "stat -c %F /etc/app.conf", "regular file"),
+            field(
+                "content",
+                "echo 'port = 2' > /etc/app.conf",
+                "cat /etc/app.conf",
+                "port = 1",
+            ),
+            field(
+                "owner",
+                "chown root /etc/app.conf",
+                "stat -c %U /etc/app.conf",
+                "games",
+            ),
+            field(
+                "group",
+                "chgrp root /etc/app.conf",
+                "stat -c %G /etc/app.conf",
+                "games",
+            ),
+            field(
+                "mode",
+                "chmod 0666 /etc/app.conf",
+                "stat -c %a /etc/app.conf",
+                "640",
+            ),
+            field(
+                "type",
+                "rm /etc/app.conf && mkdir /etc/app.conf",
+                "stat -c %F /etc/app.conf",
+                "regular file",
+            ),
         ],
     },
     Case {
@@ -49,7 +79,12 @@ const CASES: &[Case] = &[
             field("owner", "chown root /srv/app", "stat -c %U /srv/app", "games"),
             field("group", "chgrp root /srv/app", "stat -c %G /srv/app", "games"),
             field("mode", "chmod 0777 /srv/app", "stat -c %a /srv/app", "750"),
-            field("type", "rmdir /srv/app && touch /srv/app", "stat -c %F /srv/app", "directory"),
+            field(
+                "type",
+                "rmdir /srv/app && touch /srv/app",
+                "stat -c %F /srv/app",
+                "directory",
+            ),
         ],
     },
     Case {
@@ -57,15 +92,30 @@ const CASES: &[Case] = &[
         declared: "[[symlink]]\npath = \"/etc/app.link\"\nto = \"/etc/hostname\"\n",
         key: "symlink[/etc/app.link]",
         fields: &[
-            field("to", "ln -sfn /etc/passwd /etc/app.link", "readlink /etc/app.link", "/etc/hostname"),
-            field("type", "rm /etc/app.link && touch /etc/app.link", "stat -c %F /etc/app.link", "symbolic link"),
+            field(
+                "to",
+                "ln -sfn /etc/passwd /etc/app.link",
+                "readlink /etc/app.link",
+                "/etc/hostname",
+            ),
+            field(
+                "type",
+                "rm /etc/app.link && touch /etc/app.link",
+                "stat -c %F /etc/app.link",
+                "symbolic link",
+            ),
         ],
     },
     Case {
         kind: "group",
         declared: "[[group]]\nname = \"appgroup\"\ngid = 4242\n",
         key: "group[appgroup]",
-        fields: &[field("gid", "groupmod -g 4343 appgroup", "getent group appgroup | cut -d: -f3", "4242")],
+        fields: &[field(
+            "gid",
+            "groupmod -g 4343 appgroup",
+            "getent group appgroup | cut -d: -f3",
+            "4242",
+        )],
     },
     Case {
         kind: "account",
@@ -74,10 +124,30 @@ const CASES: &[Case] = &[
         fields: &[
             field("uid", "usermod -u 4345 appuser", "id -u appuser", "4244"),
             field("group", "usermod -g games appuser", "id -gn appuser", "appmain"),
-            field("groups", "usermod -G games appuser", "id -Gn appuser", "appmain appmore"),
-            field("home", "usermod -d /tmp appuser", "getent passwd appuser | cut -d: -f6", "/srv/appuser"),
-            field("shell", "usermod -s /bin/bash appuser", "getent passwd appuser | cut -d: -f7", "/bin/sh"),
-            field("comment", "usermod -c Else appuser", "getent passwd appuser | cut -d: -f5", "An application"),
+            field(
+                "groups",
+                "usermod -G games appuser",
+                "id -Gn appuser",
+                "appmain appmore",
+            ),
+            field(
+                "home",
+                "usermod -d /tmp appuser",
+                "getent passwd appuser | cut -d: -f6",
+                "/srv/appuser",
+            ),
+            field(
+                "shell",
+                "usermod -s /bin/bash appuser",
+                "getent passwd appuser | cut -d: -f7",
+                "/bin/sh",
+            ),
+            field(
+                "comment",
+                "usermod -c Else appuser",
+                "getent passwd appuser | cut -d: -f5",
+                "An application",
+            ),
         ],
     },
     Case {
@@ -116,7 +186,12 @@ const CASES: &[Case] = &[
                 "dpkg-query -W -f '${Version}' muster-probe",
                 "1.0",
             ),
-            field("hold", "apt-mark unhold muster-probe >/dev/null", "apt-mark showhold", "muster-probe"),
+            field(
+                "hold",
+                "apt-mark unhold muster-probe >/dev/null",
+                "apt-mark showhold",
+                "muster-probe",
+            ),
             field(
                 "state",
                 "apt-mark unhold muster-probe >/dev/null; apt-get remove -y -q muster-probe >/dev/null",
@@ -136,8 +211,18 @@ const CASES: &[Case] = &[
                 "systemctl show -P Description app.service",
                 "App",
             ),
-            field("enabled", "systemctl disable -q app.service", "systemctl is-enabled app.service", "enabled"),
-            field("running", "systemctl stop app.service", "systemctl is-active app.service", "active"),
+            field(
+                "enabled",
+                "systemctl disable -q app.service",
+                "systemctl is-enabled app.service",
+                "enabled",
+            ),
+            field(
+                "running",
+                "systemctl stop app.service",
+                "systemctl is-active app.service",
+                "active",
+            ),
         ],
     },
     Case {
@@ -145,7 +230,12 @@ const CASES: &[Case] = &[
         declared: "[[sysctl]]\nkey = \"net.ipv4.ip_forward\"\nvalue = \"1\"\n",
         key: "sysctl[net.ipv4.ip_forward]",
         fields: &[
-            field("value", "sysctl -qw net.ipv4.ip_forward=0", "cat /proc/sys/net/ipv4/ip_forward", "1"),
+            field(
+                "value",
+                "sysctl -qw net.ipv4.ip_forward=0",
+                "cat /proc/sys/net/ipv4/ip_forward",
+                "1",
+            ),
             field(
                 "file",
                 "rm /etc/sysctl.d/60-muster-net.ipv4.ip_forward.conf",
@@ -180,14 +270,32 @@ fn run(fleet: &Fleet, host: &str, case: &Case) {
     project.apply();
     for field in case.fields {
         let before = fleet.sh(host, field.read);
-        assert_eq!(before.trim(), field.wanted, "{} `{}` before", case.kind, field.name);
+        assert_eq!(
+            before.trim(),
+            field.wanted,
+            "{} `{}` before",
+            case.kind,
+            field.name
+        );
         fleet.sh(host, field.alter);
         let altered = fleet.try_sh(host, field.read);
-        assert_ne!(String::from_utf8_lossy(&altered.stdout).trim(), field.wanted, "{} `{}` altered", case.kind, field.name);
+        assert_ne!(
+            String::from_utf8_lossy(&altered.stdout).trim(),
+            field.wanted,
+            "{} `{}` altered",
+            case.kind,
+            field.name
+        );
         project.assert_drift(&[case.key]);
         project.apply();
         let after = fleet.sh(host, field.read);
-        assert_eq!(after.trim(), field.wanted, "{} `{}` mended", case.kind, field.name);
+        assert_eq!(
+            after.trim(),
+            field.wanted,
+            "{} `{}` mended",
+            case.kind,
+            field.name
+        );
     }
 }
 
@@ -204,7 +312,19 @@ macro_rules! kinds {
     };
 }
 
-kinds!(file, directory, symlink, group, account, authorized_keys, package, unit, sysctl, settings, command);
+kinds!(
+    file,
+    directory,
+    symlink,
+    group,
+    account,
+    authorized_keys,
+    package,
+    unit,
+    sysctl,
+    settings,
+    command
+);
 
 #[test]
 fn every_kind_is_tested_here() {
@@ -218,10 +338,17 @@ fn every_field_that_a_hand_can_alter_is_altered() {
     // Told by systemd and by the manifest, not set on their own; the tests of restarts alter them.
     let elsewhere = [("unit", "loaded"), ("unit", "started_with")];
     for info in muster::resource::KINDS {
-        let case = CASES.iter().find(|case| case.kind == info.name).expect("every kind has a case");
+        let case = CASES
+            .iter()
+            .find(|case| case.kind == info.name)
+            .expect("every kind has a case");
         for field in info.fields {
             let altered = case.fields.iter().any(|altered| altered.name == *field);
-            assert!(altered || elsewhere.contains(&(info.name, field)), "{} `{field}` is never altered", info.name);
+            assert!(
+                altered || elsewhere.contains(&(info.name, field)),
+                "{} `{field}` is never altered",
+                info.name
+            );
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The manifest: what muster made or found on a host, kept on that host.
 //!
-//! The form on disk is line by line (see `store::manifest`), so that the guard's shell functions can change one entry
+//! The form on disk is line by line (see [`super::manifest_text`]), so that the guard's shell functions can change one entry
 //! without a parser. This is the value that all versions of it are read into.
 
 use std::collections::{BTreeMap, BTreeSet};

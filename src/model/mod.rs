@@ -15,6 +15,7 @@ pub mod id;
 pub mod inventory;
 pub mod known;
 pub mod manifest;
+pub mod manifest_text;
 pub mod module;
 pub mod observation;
 pub mod op;

@@ -6,13 +6,18 @@
 mod auth;
 pub mod connector;
 mod exchange;
+pub mod fleet;
+mod gate;
 mod host_key;
 mod keyring;
 mod known_hosts;
 mod link;
 mod local;
+pub mod lower;
 mod pattern;
 mod peer;
+pub mod perform;
+pub mod quote;
 mod root;
 pub mod shell;
 mod ssh;

@@ -1,0 +1,430 @@
+//! The hosts of a fleet: the `Transport` port over root shells. Spells nothing itself; see [`super::lower`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::Mutex;
+
+use crate::model::gate::Check;
+use crate::model::id::{HostId, ResourceKey};
+use crate::model::manifest::{ManifestState, Owned};
+use crate::model::manifest_text;
+use crate::model::observation::Machine;
+use crate::model::target::Target;
+use crate::ports::{
+    Call, Fence, LockError, LockRequest, LookReply, LookRequest, Outcome, PerformError, ReachError, Said,
+    Salt, Secrets, Transport,
+};
+
+use super::connector::Connector;
+use super::gate;
+use super::lower::reply::Reply;
+use super::lower::{self, Guard, answer, facts, status};
+use super::perform::{self, Keyed, Leg, Means, Redactor};
+use super::shell::{Ran, Shell, ShellError};
+
+/// The longest that a look may take, beside the time that its commands ask for.
+const LOOK: Duration = Duration::from_secs(120);
+/// The longest wait for a host's lock file, in seconds: an operation of another run may still hold it.
+const WAIT_SECS: u64 = 30;
+/// The longest that taking, renewing and freeing a lock may take in all.
+const LOCK: Duration = Duration::from_secs(WAIT_SECS + 30);
+
+/// The hosts of one fleet, each reached over one connection that is made when it is first needed.
+pub struct FleetTransport {
+    hosts: BTreeMap<HostId, Reachable>,
+    connector: Arc<Connector>,
+    secrets: Secrets,
+    keyed: Keyed,
+    state_dir: String,
+}
+
+/// One host: how it is reached, and how far that came.
+struct Reachable {
+    target: Target,
+    way: Mutex<Way>,
+}
+
+enum Way {
+    /// Not tried, or lost since: the next call connects.
+    Untried,
+    Open(Arc<dyn Shell>),
+    /// Tried in vain. A look is told so at once; whatever else is asked tries again.
+    Failed(ReachError),
+}
+
+impl FleetTransport {
+    /// Makes the transport. Nothing is connected yet.
+    ///
+    /// `secrets` holds every secret that ops will need, and is what is taken out of all that hosts say.
+    pub fn new(
+        targets: BTreeMap<HostId, Target>,
+        connector: Arc<Connector>,
+        secrets: Secrets,
+        keyed: Keyed,
+    ) -> Self {
+        let reachable = |target| Reachable {
+            target,
+            way: Mutex::new(Way::Untried),
+        };
+        let hosts = targets
+            .into_iter()
+            .map(|(host, target)| (host, reachable(target)))
+            .collect();
+        Self {
+            hosts,
+            connector,
+            secrets,
+            keyed,
+            state_dir: lower::STATE_DIR.to_owned(),
+        }
+    }
+
+    /// Keeps the guard's files elsewhere on the hosts. For tests.
+    pub fn with_state_dir(self, state_dir: impl Into<String>) -> Self {
+        Self {
+            state_dir: state_dir.into(),
+            ..self
+        }
+    }
+
+    fn guard(&self) -> Guard<'_> {
+        Guard {
+            state_dir: &self.state_dir,
+            wait_secs: WAIT_SECS,
+        }
+    }
+
+    /// Returns the shell of a host, connecting if need be.
+    async fn shell(&self, host: &HostId, retry: Retry) -> Result<Arc<dyn Shell>, ReachError> {
+        let reachable = self
+            .hosts
+            .get(host)
+            .ok_or_else(|| ReachError::Unreachable(format!("`{host}` is not known to this run")))?;
+        let mut way = reachable.way.lock().await;
+        match (&*way, retry) {
+            (Way::Open(shell), _) => return Ok(Arc::clone(shell)),
+            (Way::Failed(error), Retry::No) => return Err(error.clone()),
+            (Way::Failed(_), Retry::Yes) | (Way::Untried, _) => {}
+        }
+        let opened = super::connect(host, &reachable.target, &self.connector).await;
+        *way = match &opened {
+            Ok(shell) => Way::Open(Arc::clone(shell)),
+            Err(error) => Way::Failed(error.clone()),
+        };
+        opened
+    }
+
+    /// Runs a script. A connection that broke is forgotten, so that the next call makes another.
+    async fn run(
+        &self,
+        host: &HostId,
+        script: &str,
+        deadline: Duration,
+        retry: Retry,
+    ) -> Result<Ran, ShellError> {
+        // No word of shell can hold a NUL byte: names with one would silently become other names.
+        if script.contains('\0') {
+            return Err(ReachError::Unreachable(format!("`{host}`: a name holds a NUL byte")).into());
+        }
+        let shell = self.shell(host, retry).await?;
+        let ran = shell.run(script, deadline).await;
+        if ran.is_err() {
+            self.forget(host, &shell).await;
+        }
+        ran
+    }
+
+    /// Forgets a connection, unless another has taken its place already.
+    async fn forget(&self, host: &HostId, lost: &Arc<dyn Shell>) {
+        if let Some(reachable) = self.hosts.get(host) {
+            let mut way = reachable.way.lock().await;
+            if matches!(&*way, Way::Open(shell) if Arc::ptr_eq(shell, lost)) {
+                *way = Way::Untried;
+            }
+        }
+    }
+
+    /// Runs a script of the guard that changes nothing but the guard's own files, and reads its reply.
+    async fn ask_guard(&self, host: &HostId, what: &str, script: &str) -> Result<Reply, LockError> {
+        let ran = self
+            .run(host, script, LOCK, Retry::Yes)
+            .await
+            .map_err(unreachable)?;
+        let reply = Reply::read(&ran.stdout).unwrap_or_default();
+        let refusal = reply.word("refused").unwrap_or_default().to_owned();
+        match ran.status {
+            0 if reply.is_whole => Ok(reply),
+            status::HELD => Err(held(&refusal)),
+            status::FENCED => Err(LockError::Lost),
+            status::NOT_OURS | status::DAMAGED => Err(LockError::NotOurs(refusal)),
+            status::BUSY => Err(LockError::Held {
+                run: "-".to_owned(),
+                who: refusal,
+                age_secs: 0,
+            }),
+            _ => Err(self.failed(host, what, &ran, &refusal).into()),
+        }
+    }
+
+    fn failed(&self, host: &HostId, operation: &str, ran: &Ran, refusal: &str) -> ReachError {
+        let mut tail = self.lines(&String::from_utf8_lossy(&ran.stderr));
+        tail.extend((!refusal.is_empty()).then(|| refusal.to_owned()));
+        ReachError::Failed {
+            host: host.clone(),
+            operation: operation.to_owned(),
+            status: ran.status,
+            tail,
+        }
+    }
+
+    fn lines(&self, text: &str) -> Vec<String> {
+        Redactor::plain(&self.secrets).lines(text)
+    }
+
+    async fn look_at(&self, host: &HostId, request: &LookRequest) -> Result<LookReply, ReachError> {
+        let script = self.guard().look(request);
+        let deadline = LOOK + lower::look::patience(&request.probes);
+        let ran = self
+            .run(host, &script, deadline, Retry::No)
+            .await
+            .map_err(unreachable)?;
+        let reply = match Reply::read(&ran.stdout) {
+            Ok(reply) if ran.status == 0 && reply.is_whole => reply,
+            Ok(_) => return Err(self.failed(host, "looking", &ran, "")),
+            Err(why) => return Err(self.failed(host, "looking", &ran, &why)),
+        };
+        Ok(LookReply {
+            machine: machine(&reply),
+            manifest: manifest(&reply),
+            facts: request.facts.then(|| facts::facts(&reply)),
+            salt: reply.word("salt").map(|salt| Salt(salt.as_bytes().to_vec())),
+            answers: answer::answers(&request.probes, &reply, &self.keyed.read),
+        })
+    }
+
+    async fn take_lock(&self, host: &HostId, request: &LockRequest) -> Result<Fence, LockError> {
+        let script = self
+            .guard()
+            .lock(host, &request.fleet, &request.run, &request.who);
+        let reply = self.ask_guard(host, "locking", &script).await?;
+        let token = reply.word("token").and_then(|token| token.parse().ok());
+        let token =
+            token.ok_or_else(|| ReachError::Unreachable(format!("`{host}` gave no token with its lock")))?;
+        Ok(Fence {
+            run: request.run.clone(),
+            token,
+        })
+    }
+
+    async fn record_entries(
+        &self,
+        host: &HostId,
+        fence: &Fence,
+        entries: &BTreeMap<ResourceKey, Option<Owned>>,
+    ) -> Result<(), PerformError> {
+        let script = self.guard().record(fence, entries);
+        let ran = self
+            .run(host, &script, LOCK, Retry::Yes)
+            .await
+            .map_err(perform::unknown)?;
+        Leg::read(&ran, &Redactor::plain(&self.secrets)).map(|_| ())
+    }
+
+    async fn ask_check(&self, host: &HostId, check: &Check, deadline: Duration) -> Result<Said, ReachError> {
+        match check {
+            Check::Command(command) => self.ask_command(host, command, deadline).await,
+            Check::Http {
+                url,
+                status,
+                contains,
+            } => {
+                let check = gate::HttpCheck {
+                    url,
+                    status: *status,
+                    contains: contains.as_deref(),
+                };
+                Ok(gate::http(&*self.shell(host, Retry::Yes).await?, check, deadline).await)
+            }
+            Check::Tcp { address, port } => {
+                Ok(gate::tcp(&*self.shell(host, Retry::Yes).await?, address, *port, deadline).await)
+            }
+        }
+    }
+
+    async fn ask_command(
+        &self,
+        host: &HostId,
+        command: &str,
+        deadline: Duration,
+    ) -> Result<Said, ReachError> {
+        let secs = deadline.as_secs().max(1);
+        let script = self.guard().ask(command, secs);
+        // The command has its own deadline on the host; the connection gets a little more.
+        let patience = deadline + Duration::from_secs(20);
+        let ran = self
+            .run(host, &script, patience, Retry::Yes)
+            .await
+            .map_err(unreachable)?;
+        let reply = Reply::read(&ran.stdout).unwrap_or_default();
+        let Some(said) = reply.first("command") else {
+            return Err(self.failed(host, "asking a gate's command", &ran, ""));
+        };
+        let text = said.text() + &said.errors;
+        let what = match said.status {
+            124 => format!("no end within {secs} s"),
+            status => {
+                let last = self.lines(&text).pop().unwrap_or_default();
+                format!("status {status} {last}").trim_end().to_owned()
+            }
+        };
+        Ok(Said {
+            good: said.status == 0,
+            what,
+        })
+    }
+}
+
+/// Whether a host that could not be reached before is tried again.
+#[derive(Debug, Clone, Copy)]
+enum Retry {
+    Yes,
+    No,
+}
+
+impl Transport for FleetTransport {
+    fn look<'a>(
+        &'a self,
+        host: &'a HostId,
+        request: &'a LookRequest,
+    ) -> BoxFuture<'a, Result<LookReply, ReachError>> {
+        Box::pin(self.look_at(host, request))
+    }
+
+    fn lock<'a>(
+        &'a self,
+        host: &'a HostId,
+        request: &'a LockRequest,
+    ) -> BoxFuture<'a, Result<Fence, LockError>> {
+        Box::pin(self.take_lock(host, request))
+    }
+
+    fn renew<'a>(&'a self, host: &'a HostId, fence: &'a Fence) -> BoxFuture<'a, Result<(), LockError>> {
+        Box::pin(async move {
+            self.ask_guard(host, "renewing the lock", &self.guard().renew(fence))
+                .await
+                .map(|_| ())
+        })
+    }
+
+    fn release<'a>(&'a self, host: &'a HostId, fence: &'a Fence) -> BoxFuture<'a, Result<(), ReachError>> {
+        Box::pin(async move {
+            match self
+                .ask_guard(host, "freeing the lock", &self.guard().release(fence))
+                .await
+            {
+                Err(LockError::Reach(error)) => Err(error),
+                // Whoever holds it now, it is not this run.
+                Ok(_) | Err(LockError::Held { .. } | LockError::NotOurs(_) | LockError::Lost) => Ok(()),
+            }
+        })
+    }
+
+    fn perform<'a>(
+        &'a self,
+        host: &'a HostId,
+        call: &'a Call,
+    ) -> BoxFuture<'a, Result<Outcome, PerformError>> {
+        let run = move |script: String, deadline| -> BoxFuture<'a, Result<Ran, ShellError>> {
+            Box::pin(async move { self.run(host, &script, deadline, Retry::Yes).await })
+        };
+        let means = Means {
+            secrets: &self.secrets,
+            keyed: self.keyed,
+            state_dir: &self.state_dir,
+            run,
+        };
+        Box::pin(perform::perform(means, call))
+    }
+
+    fn record<'a>(
+        &'a self,
+        host: &'a HostId,
+        fence: &'a Fence,
+        entries: &'a BTreeMap<ResourceKey, Option<Owned>>,
+    ) -> BoxFuture<'a, Result<(), PerformError>> {
+        Box::pin(self.record_entries(host, fence, entries))
+    }
+
+    fn ask<'a>(
+        &'a self,
+        host: &'a HostId,
+        check: &'a Check,
+        deadline: Duration,
+    ) -> BoxFuture<'a, Result<Said, ReachError>> {
+        Box::pin(self.ask_check(host, check, deadline))
+    }
+
+    fn close<'a>(&'a self, host: &'a HostId) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let Some(reachable) = self.hosts.get(host) else {
+                return;
+            };
+            let mut way = reachable.way.lock().await;
+            if let Way::Open(shell) = &*way {
+                shell.close().await;
+                *way = Way::Untried;
+            }
+        })
+    }
+}
+
+/// For calls that changed nothing: whatever went wrong, the host was not reached.
+fn unreachable(error: ShellError) -> ReachError {
+    match error {
+        ShellError::Reach(error) => error,
+        error @ (ShellError::Lost(_) | ShellError::TimedOut(_)) => ReachError::Unreachable(error.to_string()),
+    }
+}
+
+/// Reads who holds a lock: the run, how long ago it was taken or renewed, and the person.
+fn held(refusal: &str) -> LockError {
+    let mut parts = refusal.splitn(3, ' ');
+    let mut next = || parts.next().unwrap_or("-").to_owned();
+    let (run, age, who) = (next(), next(), next());
+    LockError::Held {
+        run,
+        who,
+        age_secs: age.parse().unwrap_or(0),
+    }
+}
+
+fn machine(reply: &Reply) -> Machine {
+    let text = |name: &str| reply.first(name).map(|said| said.text()).unwrap_or_default();
+    let mut missing_tools: Vec<String> = text("missing").lines().map(str::to_owned).collect();
+    missing_tools.sort();
+    Machine {
+        id: text("machine").trim().to_owned(),
+        missing_tools,
+        has_systemd: reply.first("systemd").is_some_and(|said| said.status == 0),
+    }
+}
+
+fn manifest(reply: &Reply) -> ManifestState {
+    if let Some(said) = reply.first("manifest") {
+        return match (said.status, manifest_text::read(&said.text())) {
+            (0, Ok(manifest)) => ManifestState::Present(manifest),
+            (0, Err(error)) => ManifestState::Unreadable(format!("the manifest cannot be read: {error}")),
+            (_, _) => ManifestState::Unreadable(said.why()),
+        };
+    }
+    match (reply.word("manifest-absent"), reply.word("manifest-lost")) {
+        (Some(_), _) => ManifestState::Absent,
+        (None, Some(_)) => {
+            ManifestState::Unreadable("the manifest is gone, and the one before it is still there".to_owned())
+        }
+        (None, None) => ManifestState::Unreadable("the guard's folder cannot be read".to_owned()),
+    }
+}

@@ -1,0 +1,606 @@
+//! What the output of the look's programs means: one answer for each probe, in the forms that [`Probe`] says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::model::digest::{Digest, Fingerprint, canonical_json};
+use crate::model::id::ResourceKey;
+use crate::model::observation::Answer;
+use crate::model::op::{ContentWanted, Probe, SettingsFormat};
+
+use super::look::{self, Classes};
+use super::op::sysctl_path;
+use super::reply::{Reply, Said};
+
+/// Reads keys of a settings file: `keyed::read`.
+pub type ReadKeys =
+    dyn Fn(SettingsFormat, &str, &BTreeSet<String>) -> Result<BTreeMap<String, Value>, String>;
+
+/// Returns one answer for each probe.
+pub fn answers(
+    probes: &BTreeMap<ResourceKey, Vec<Probe>>,
+    reply: &Reply,
+    read_keys: &ReadKeys,
+) -> BTreeMap<ResourceKey, Vec<Answer>> {
+    let seen = Seen::read(&Classes::of(probes), reply);
+    let mut commands = reply.all("command");
+    let mut answer = |probe: &Probe| match probe {
+        Probe::Path { path, content } => seen.path(path, *content),
+        Probe::Account(name) => seen.account(name),
+        Probe::Group(name) => seen.group(name),
+        Probe::AuthorizedKeys(name) => seen.authorized_keys(name),
+        Probe::Package(name) => seen.packages.answer(name),
+        Probe::Unit(name) => seen.units.answer(name),
+        Probe::Sysctl { key, file } => seen.sysctl(key, file),
+        Probe::Settings { path, format, keys } => seen.settings(path, *format, keys, read_keys),
+        Probe::Command { timeout_secs, .. } => command(commands.next(), *timeout_secs),
+    };
+    probes
+        .iter()
+        .map(|(key, probes)| (key.clone(), probes.iter().map(&mut answer).collect()))
+        .collect()
+}
+
+/// What a file was, for an edit of its keys: its text, or `None` where there is none.
+///
+/// # Errors
+/// A clause, where it is no file or cannot be read.
+pub fn file_text(path: &str, reply: &Reply) -> Result<Option<String>, String> {
+    Files::read(reply).text(path)
+}
+
+fn good(output: impl Into<String>) -> Answer {
+    Answer::Text {
+        output: output.into(),
+        status: 0,
+    }
+}
+
+fn bad(status: i32, why: impl Into<String>) -> Answer {
+    Answer::Text {
+        output: why.into(),
+        status,
+    }
+}
+
+fn command(said: Option<&Said>, timeout_secs: u64) -> Answer {
+    match said {
+        None => Answer::NoAnswer("the host did not answer".to_owned()),
+        Some(said) if said.status == 124 => {
+            Answer::NoAnswer(format!("the command did not end within {timeout_secs} s"))
+        }
+        Some(said) => Answer::Text {
+            output: said.text(),
+            status: said.status,
+        },
+    }
+}
+
+/// Everything that was seen, by name.
+struct Seen {
+    files: Files,
+    salt: Option<Vec<u8>>,
+    passwd: Result<Vec<Vec<String>>, String>,
+    groups: Result<Vec<Vec<String>>, String>,
+    packages: Named,
+    units: Named,
+    parameters: BTreeMap<Vec<u8>, (String, String)>,
+}
+
+impl Seen {
+    fn read(classes: &Classes<'_>, reply: &Reply) -> Self {
+        Self {
+            files: Files::read(reply),
+            salt: reply.word("salt").map(|salt| salt.as_bytes().to_vec()),
+            passwd: table(reply.first("passwd")),
+            groups: table(reply.first("group")),
+            packages: packages(classes, reply),
+            units: units(classes, reply),
+            parameters: parameters(reply),
+        }
+    }
+
+    fn path(&self, path: &str, content: ContentWanted) -> Answer {
+        self.files.answer(path, content, self.salt.is_some())
+    }
+
+    fn account(&self, name: &str) -> Answer {
+        let (passwd, groups) = match (&self.passwd, &self.groups) {
+            (Ok(passwd), Ok(groups)) => (passwd, groups),
+            (Err(why), _) | (_, Err(why)) => return Answer::NoAnswer(why.clone()),
+        };
+        let Some(line) = passwd.iter().find(|line| line[0] == name) else {
+            return good("");
+        };
+        let is_member = |line: &&Vec<String>| {
+            line.get(3)
+                .is_some_and(|all| all.split(',').any(|one| one == name))
+        };
+        let further: BTreeSet<&str> = groups
+            .iter()
+            .filter(is_member)
+            .map(|line| line[0].as_str())
+            .collect();
+        let gid = line.get(3).map_or("", String::as_str);
+        let primary = groups
+            .iter()
+            .find(|line| line.get(2).is_some_and(|number| number == gid));
+        let further: Vec<&str> = further.into_iter().collect();
+        let primary = primary.map_or(gid, |line| line[0].as_str());
+        good(format!("{}\n{}\n{primary}\n", line.join(":"), further.join(",")))
+    }
+
+    fn group(&self, name: &str) -> Answer {
+        match &self.groups {
+            Err(why) => Answer::NoAnswer(why.clone()),
+            Ok(groups) => match groups.iter().find(|line| line[0] == name) {
+                Some(line) => good(line.join(":") + "\n"),
+                None => good(""),
+            },
+        }
+    }
+
+    fn authorized_keys(&self, name: &str) -> Answer {
+        let passwd = match &self.passwd {
+            Ok(passwd) => passwd,
+            Err(why) => return Answer::NoAnswer(why.clone()),
+        };
+        let Some(line) = passwd.iter().find(|line| line[0] == name) else {
+            return good("type=no-account\n");
+        };
+        let path = format!("{}/.ssh/authorized_keys", line.get(5).map_or("", String::as_str));
+        match self.path(&path, ContentWanted::Text) {
+            Answer::Text { output, status: 0 } => good(format!("path={path}\n{output}")),
+            other => other,
+        }
+    }
+
+    fn sysctl(&self, key: &str, file: &str) -> Answer {
+        let mut output = match self.parameters.get(sysctl_path(key).as_bytes()) {
+            None => return Answer::NoAnswer("the host did not answer".to_owned()),
+            Some((state, _)) if state == "bad" => return bad(1, format!("{key} cannot be read")),
+            Some((state, _)) if state == "absent" => "absent=yes\n".to_owned(),
+            Some((_, value)) => format!("value={}\n", squeezed(value)),
+        };
+        match self.files.text(file) {
+            Ok(None) => {}
+            Ok(Some(text)) => {
+                writeln!(output, "file={}", kept_in(&text, key)).expect("writing to a String does not fail")
+            }
+            Err(why) => return bad(1, why),
+        }
+        good(output)
+    }
+
+    fn settings(
+        &self,
+        path: &str,
+        format: SettingsFormat,
+        keys: &BTreeMap<String, bool>,
+        read_keys: &ReadKeys,
+    ) -> Answer {
+        let text = match self.files.text(path) {
+            Ok(Some(text)) => text,
+            Ok(None) => return good(json!({"type": "absent"}).to_string()),
+            Err(why) => return bad(1, why),
+        };
+        let there = match read_keys(format, &text, &keys.keys().cloned().collect()) {
+            Ok(there) => there,
+            Err(why) => return bad(65, why),
+        };
+        let shown: BTreeMap<&String, Value> = there
+            .iter()
+            .map(|(key, value)| {
+                let is_secret = keys.get(key).copied().unwrap_or(true);
+                (
+                    key,
+                    if is_secret {
+                        self.printed(value)
+                    } else {
+                        value.clone()
+                    },
+                )
+            })
+            .collect();
+        let (mode, owner, group) = self.files.attributes(path).unwrap_or_default();
+        good(json!({"type": "file", "mode": mode, "owner": owner, "group": group, "keys": shown}).to_string())
+    }
+
+    /// Stands for a secret value: its print, or that it cannot be had before the host has a salt.
+    fn printed(&self, value: &Value) -> Value {
+        let text = value
+            .as_str()
+            .map_or_else(|| canonical_json(value), str::to_owned);
+        match &self.salt {
+            Some(salt) => json!({"print": Fingerprint::of(salt, text.as_bytes())}),
+            None => json!({"opaque": true}),
+        }
+    }
+}
+
+fn squeezed(value: &str) -> String {
+    value.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Returns what the last line for a key in a file of kernel parameters says.
+fn kept_in(text: &str, key: &str) -> String {
+    let dotted = key.replace('/', ".");
+    let value = |line: &str| {
+        let (name, value) = line.trim().trim_start_matches('-').split_once('=')?;
+        (name.trim().replace('/', ".") == dotted).then(|| squeezed(value))
+    };
+    text.lines().filter_map(value).next_back().unwrap_or_default()
+}
+
+/// Answers by name, with why there may be none.
+struct Named {
+    answers: BTreeMap<String, Answer>,
+    otherwise: Answer,
+}
+
+impl Named {
+    fn answer(&self, name: &str) -> Answer {
+        self.answers.get(name).unwrap_or(&self.otherwise).clone()
+    }
+}
+
+fn packages(classes: &Classes<'_>, reply: &Reply) -> Named {
+    let mut answers = BTreeMap::new();
+    for (chunk, said) in look::chunks(&classes.packages).iter().zip(reply.all("package")) {
+        // dpkg-query says 1 where it does not know some of the names, and 2 where it cannot read its database.
+        if said.status > 1 {
+            answers.extend(
+                chunk
+                    .iter()
+                    .map(|name| (name.to_string(), Answer::NoAnswer(said.why()))),
+            );
+            continue;
+        }
+        let text = said.text();
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
+        answers.extend(chunk.iter().map(|name| (name.to_string(), package(name, &lines))));
+    }
+    Named {
+        answers,
+        otherwise: Answer::NoAnswer("the host did not answer".to_owned()),
+    }
+}
+
+fn package(name: &str, lines: &[Vec<&str>]) -> Answer {
+    let (plain, wanted_arch) = match name.split_once(':') {
+        Some((plain, arch)) => (plain, Some(arch)),
+        None => (name, None),
+    };
+    let mut fitting: Vec<&[&str]> = lines
+        .iter()
+        .filter_map(|line| match line.as_slice() {
+            [package, arch, states @ ..]
+                if *package == plain && wanted_arch.is_none_or(|wanted| wanted == *arch) =>
+            {
+                Some(states)
+            }
+            _ => None,
+        })
+        .collect();
+    // Of several architectures the one that is installed counts.
+    fitting.sort_by_key(|states| states.get(1) != Some(&"installed"));
+    good(
+        fitting
+            .first()
+            .map(|states| states.join("\t") + "\n")
+            .unwrap_or_default(),
+    )
+}
+
+fn units(classes: &Classes<'_>, reply: &Reply) -> Named {
+    let mut answers = BTreeMap::new();
+    for (chunk, said) in look::chunks(&classes.units).iter().zip(reply.all("unit")) {
+        let text = said.text();
+        let blocks: Vec<&str> = text
+            .split("\n\n")
+            .filter(|block| !block.trim().is_empty())
+            .collect();
+        let fitting = |index: usize, name: &str| {
+            // systemctl keeps the order of its arguments; it leaves out what is no unit's name at all.
+            let by_order = (blocks.len() == chunk.len()).then(|| blocks[index]);
+            by_order.or_else(|| blocks.iter().find(|block| has_id(block, name)).copied())
+        };
+        answers.extend(chunk.iter().enumerate().map(|(index, name)| {
+            let answer = match fitting(index, name) {
+                Some(block) => good(format!("{}\n", block.trim_end())),
+                None => Answer::NoAnswer(said.why()),
+            };
+            (name.to_string(), answer)
+        }));
+    }
+    Named {
+        answers,
+        otherwise: Answer::NoAnswer("the host did not answer".to_owned()),
+    }
+}
+
+fn has_id(block: &str, name: &str) -> bool {
+    block.lines().any(|line| line.strip_prefix("Id=") == Some(name))
+}
+
+fn parameters(reply: &Reply) -> BTreeMap<Vec<u8>, (String, String)> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    reply
+        .all("sysctl")
+        .flat_map(|said| {
+            let fields = fields(&said.output);
+            fields
+                .chunks_exact(3)
+                .map(|f| (f[0].to_vec(), (text(f[1]), text(f[2]))))
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+fn table(said: Option<&Said>) -> Result<Vec<Vec<String>>, String> {
+    let said = said.ok_or("the host did not answer")?;
+    if said.status != 0 {
+        return Err(said.why());
+    }
+    Ok(said
+        .text()
+        .lines()
+        .map(|line| line.split(':').map(str::to_owned).collect())
+        .collect())
+}
+
+/// Splits what ends with NUL bytes.
+fn fields(bytes: &[u8]) -> Vec<&[u8]> {
+    bytes
+        .strip_suffix(b"\0")
+        .map(|bytes| bytes.split(|&byte| byte == 0).collect())
+        .unwrap_or_default()
+}
+
+/// What was seen of paths. Names are bytes, as the file system has them.
+#[derive(Default)]
+struct Files {
+    stats: BTreeMap<Vec<u8>, Stat>,
+    links: BTreeMap<Vec<u8>, String>,
+    empties: BTreeMap<Vec<u8>, String>,
+    sums: BTreeMap<Vec<u8>, String>,
+    prints: BTreeMap<Vec<u8>, String>,
+    texts: BTreeMap<Vec<u8>, Vec<u8>>,
+    errors: Vec<String>,
+}
+
+/// What stat(1) said of one path.
+struct Stat {
+    kind: &'static str,
+    mode: String,
+    owner: String,
+    group: String,
+    size: String,
+    changed: String,
+}
+
+impl Files {
+    fn read(reply: &Reply) -> Self {
+        let mut files = Self::default();
+        for (name, said) in &reply.said {
+            match name.as_str() {
+                "stat" => files.read_stats(said),
+                "link" => files.read_links(&said.output),
+                "empty" => files.empties.extend(pairs(&said.output)),
+                "sum" => files.read_sums(&said.output),
+                "print" => files.prints.extend(pairs(&said.output)),
+                "text" => files.read_texts(&said.output),
+                _ => {}
+            }
+        }
+        files
+    }
+
+    fn read_stats(&mut self, said: &Said) {
+        for record in fields(&said.output).chunks_exact(8) {
+            if let Some(stat) = Stat::read(record) {
+                self.stats.insert(record[0].to_vec(), stat);
+            }
+        }
+        self.errors.extend(said.errors.lines().map(str::to_owned));
+    }
+
+    /// Reads a count, that many names, and as many targets; a count that does not fit means that a link went away.
+    fn read_links(&mut self, output: &[u8]) {
+        let fields = fields(output);
+        let Some((count, rest)) = fields.split_first() else {
+            return;
+        };
+        let count: usize = parsed(count).unwrap_or(usize::MAX);
+        if rest.len() == count.saturating_mul(2) {
+            let (names, targets) = rest.split_at(count);
+            self.links.extend(
+                names
+                    .iter()
+                    .zip(targets)
+                    .map(|(name, to)| (name.to_vec(), lossy(to))),
+            );
+        }
+    }
+
+    fn read_sums(&mut self, output: &[u8]) {
+        for field in fields(output) {
+            // 64 digits, a blank, a blank or a star, the name.
+            if let (Some(sum), Some(name)) = (field.get(..64), field.get(66..)) {
+                self.sums.insert(name.to_vec(), lossy(sum));
+            }
+        }
+    }
+
+    /// Reads a count, that many sizes, that many names, and then all bytes.
+    fn read_texts(&mut self, output: &[u8]) {
+        let mut rest = output;
+        let mut field = || {
+            let end = rest.iter().position(|&byte| byte == 0)?;
+            let field = &rest[..end];
+            rest = &rest[end + 1..];
+            Some(field)
+        };
+        let Some(count) = field().and_then(parsed::<usize>) else {
+            return;
+        };
+        let sizes: Vec<usize> = (0..count).map_while(|_| field().and_then(parsed)).collect();
+        let names: Vec<&[u8]> = (0..count).map_while(|_| field()).collect();
+        for (name, size) in names.into_iter().zip(sizes) {
+            let Some((bytes, after)) = rest.split_at_checked(size) else {
+                return;
+            };
+            rest = after;
+            // A file that changed meanwhile no longer has the digest that `sums` gave: then only that counts.
+            if self.sums.get(name) == Some(&Digest::of(bytes).0) {
+                self.texts.insert(name.to_vec(), bytes.to_vec());
+            }
+        }
+    }
+
+    /// Says why a path has no `Stat`: `Ok` where nothing is there, which only ENOENT and ENOTDIR say.
+    fn is_absent(&self, path: &str) -> Result<(), String> {
+        let says_absent =
+            |line: &str| line.ends_with(": No such file or directory") || line.ends_with(": Not a directory");
+        let quoted = format!("'{path}'");
+        let own: Vec<&String> = self.errors.iter().filter(|line| line.contains(&quoted)).collect();
+        if own.iter().any(|line| says_absent(line)) {
+            return Ok(());
+        }
+        match own.first() {
+            Some(line) => Err(line.trim_start_matches("stat: ").to_owned()),
+            // A name that stat writes in another way cannot be found; then all that it missed must have been absent.
+            None if !self.errors.is_empty() && self.errors.iter().all(|line| says_absent(line)) => Ok(()),
+            None => Err(format!("{path} cannot be read")),
+        }
+    }
+
+    fn attributes(&self, path: &str) -> Option<(String, String, String)> {
+        let stat = self.stats.get(path.as_bytes())?;
+        Some((stat.mode.clone(), stat.owner.clone(), stat.group.clone()))
+    }
+
+    /// Returns a file's text; `None` where nothing is there.
+    fn text(&self, path: &str) -> Result<Option<String>, String> {
+        let Some(stat) = self.stats.get(path.as_bytes()) else {
+            return self.is_absent(path).map(|()| None);
+        };
+        if stat.kind != "file" {
+            return Err(format!("{path} is a {} and not a file", stat.kind));
+        }
+        let bytes = self
+            .texts
+            .get(path.as_bytes())
+            .ok_or_else(|| format!("{path} is too long, or changed while it was read"))?;
+        String::from_utf8(bytes.clone())
+            .map(Some)
+            .map_err(|_| format!("{path} is not text"))
+    }
+
+    fn answer(&self, path: &str, wanted: ContentWanted, has_salt: bool) -> Answer {
+        let Some(stat) = self.stats.get(path.as_bytes()) else {
+            return match self.is_absent(path) {
+                Ok(()) => good("type=absent\n"),
+                Err(why) => bad(1, why),
+            };
+        };
+        let Stat {
+            kind,
+            mode,
+            owner,
+            group,
+            size,
+            changed,
+        } = stat;
+        let mut head = format!(
+            "type={kind}\nmode={mode}\nowner={owner}\ngroup={group}\nsize={size}\nchanged={changed}\n"
+        );
+        match self.further(path.as_bytes(), stat.kind, wanted, has_salt) {
+            Ok(further) => head.push_str(&further),
+            Err(why) => return bad(1, why),
+        }
+        good(head)
+    }
+
+    /// Returns the lines that depend on what is at the path, and the content.
+    fn further(
+        &self,
+        path: &[u8],
+        kind: &str,
+        wanted: ContentWanted,
+        has_salt: bool,
+    ) -> Result<String, String> {
+        let found = |map: &BTreeMap<Vec<u8>, String>| {
+            map.get(path)
+                .cloned()
+                .ok_or_else(|| format!("{} changed while it was read", lossy(path)))
+        };
+        match (kind, wanted) {
+            ("link", _) => Ok(format!("to={}\n", found(&self.links)?)),
+            ("directory", _) => Ok(format!("empty={}\n", found(&self.empties)?)),
+            ("file", ContentWanted::Print) if !has_salt => Ok("opaque=yes\n".to_owned()),
+            ("file", ContentWanted::Print) => {
+                let print = found(&self.prints)?;
+                let print = print
+                    .get(..64)
+                    .filter(|print| print.bytes().all(|b| b.is_ascii_hexdigit()));
+                let print = print.ok_or_else(|| format!("{} cannot be read", lossy(path)))?;
+                Ok(format!("print={print}\n"))
+            }
+            ("file", ContentWanted::Text) => {
+                let sum = found(&self.sums)?;
+                let text = self
+                    .texts
+                    .get(path)
+                    .and_then(|bytes| std::str::from_utf8(bytes).ok());
+                Ok(format!("sha256={sum}\n") + &text.map(|text| format!("\n{text}")).unwrap_or_default())
+            }
+            _ => Ok(String::new()),
+        }
+    }
+}
+
+impl Stat {
+    /// Reads name, mode in hex, uid, user, gid, group, size, ctime.
+    fn read(record: &[&[u8]]) -> Option<Self> {
+        let mode = u32::from_str_radix(std::str::from_utf8(record[1]).ok()?, 16).ok()?;
+        let kind = match mode & 0o170_000 {
+            0o100_000 => "file",
+            0o040_000 => "directory",
+            0o120_000 => "link",
+            _ => "other",
+        };
+        let name = |number: &[u8], name: &[u8]| {
+            if name == b"UNKNOWN" {
+                lossy(number)
+            } else {
+                lossy(name)
+            }
+        };
+        Some(Self {
+            kind,
+            mode: format!("{:04o}", mode & 0o7777),
+            owner: name(record[2], record[3]),
+            group: name(record[4], record[5]),
+            size: lossy(record[6]),
+            changed: lossy(record[7]),
+        })
+    }
+}
+
+fn pairs(output: &[u8]) -> Vec<(Vec<u8>, String)> {
+    fields(output)
+        .chunks_exact(2)
+        .map(|pair| (pair[0].to_vec(), lossy(pair[1])))
+        .collect()
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn parsed<T: std::str::FromStr>(bytes: &[u8]) -> Option<T> {
+    std::str::from_utf8(bytes).ok()?.parse().ok()
+}

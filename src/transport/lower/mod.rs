@@ -1,0 +1,192 @@
+//! Ops and probes → POSIX shell. Pure, and the only place where a command is spelled.
+//!
+//! [`op`] spells ops, [`look`] spells probes, [`reply`] reads what a script printed, [`answer`] makes a probe's answer of
+//! it; the shell functions that they call are in `guard.sh`, `ops.sh` and `look.sh` beside this file. Whole scripts are
+//! put together here.
+
+pub mod answer;
+pub mod facts;
+pub mod look;
+pub mod op;
+pub mod reply;
+
+use std::collections::BTreeMap;
+
+use crate::model::id::{FleetName, HostId, ResourceKey, RunId};
+use crate::model::manifest::Owned;
+use crate::model::manifest_text;
+use crate::model::op::Probe;
+use crate::ports::{Fence, LookRequest};
+
+use self::op::Act;
+use super::quote;
+
+/// The folder that a host keeps its guard's files in.
+pub const STATE_DIR: &str = "/var/lib/muster";
+/// How long a lease lasts without renewal, in seconds of the host's uptime.
+pub const LEASE_SECS: u64 = 60;
+
+/// The statuses with which the guard refuses.
+pub mod status {
+    /// The token is not the last one, or its lease is over.
+    pub const FENCED: i32 = 91;
+    /// Another run holds the lock.
+    pub const HELD: i32 = 92;
+    /// The manifest names another fleet or host.
+    pub const NOT_OURS: i32 = 93;
+    /// An operation still runs under the lock file.
+    pub const BUSY: i32 = 94;
+    /// The manifest is damaged.
+    pub const DAMAGED: i32 = 95;
+    /// An op failed.
+    pub const STEP: i32 = 96;
+    /// The guard's own files cannot be read or written.
+    pub const GUARD: i32 = 97;
+    /// As an op's status: a file is no longer what the op was made for.
+    pub const CHANGED: i32 = 98;
+}
+
+const GUARD: &str = include_str!("guard.sh");
+const OPS: &str = include_str!("ops.sh");
+const LOOK: &str = include_str!("look.sh");
+
+/// Who acts on the host, and where the guard's files are.
+#[derive(Debug, Clone, Copy)]
+pub struct Guard<'a> {
+    /// The folder of the guard's files; [`STATE_DIR`] but in tests.
+    pub state_dir: &'a str,
+    /// The longest wait for the lock file and for the package manager's locks, in seconds.
+    pub wait_secs: u64,
+}
+
+impl Guard<'_> {
+    /// Spells a look. It changes nothing, not even a temporary file.
+    pub fn look(&self, request: &LookRequest) -> String {
+        let tools = quote::words(request.tools.iter().map(String::as_str));
+        let facts = if request.facts { "say_facts\n" } else { "" };
+        let sections = look::sections(&request.probes);
+        format!(
+            "{}{OPS}{LOOK}\nsay_host {tools}\n{facts}{sections}echo end\n",
+            self.head("-", 0)
+        )
+    }
+
+    /// Spells the taking of a lock.
+    pub fn lock(&self, host: &HostId, fleet: &FleetName, run: &RunId, who: &str) -> String {
+        let who = quote::word(&quote::one_line(who));
+        let wait = self.wait_secs;
+        format!(
+            "{}{GUARD}\nlock_host {who} {fleet} {host} {wait}\n",
+            self.head(run.as_str(), 0)
+        )
+    }
+
+    /// Spells the renewal of a lease.
+    pub fn renew(&self, fence: &Fence) -> String {
+        format!("{}{GUARD}\nrenew_lock\n", self.fenced_head(fence))
+    }
+
+    /// Spells the release of a lock.
+    pub fn release(&self, fence: &Fence) -> String {
+        format!(
+            "{}{GUARD}\nrelease_lock {}\n",
+            self.fenced_head(fence),
+            self.wait_secs
+        )
+    }
+
+    /// Spells a change of manifest entries.
+    pub fn record(&self, fence: &Fence, entries: &BTreeMap<ResourceKey, Option<Owned>>) -> String {
+        format!(
+            "{}{GUARD}\n{}{}echo end\n",
+            self.fenced_head(fence),
+            self.entrance(),
+            recording(entries)
+        )
+    }
+
+    /// Spells acts under the guard, followed by what is looked at when all are done.
+    pub fn perform(
+        &self,
+        fence: &Fence,
+        intents: &BTreeMap<ResourceKey, Owned>,
+        acts: &[Act],
+        then: &Then<'_>,
+    ) -> String {
+        let mut script = format!("{}{GUARD}{OPS}{LOOK}\n", self.fenced_head(fence));
+        acts.iter()
+            .enumerate()
+            .for_each(|(n, act)| script.push_str(&act.function(n)));
+        script.push_str(&self.entrance());
+        if !intents.is_empty() {
+            let entries = intents
+                .iter()
+                .map(|(key, owned)| (key.clone(), Some(owned.clone())))
+                .collect();
+            script.push_str(&recording(&entries));
+        }
+        acts.iter()
+            .enumerate()
+            .for_each(|(n, act)| script.push_str(&act.step(n)));
+        script.push_str(&match then {
+            Then::Look(probes) => format!("say_salt\n{}", look::sections(probes)),
+            Then::Read(path) => look::reading(path),
+        });
+        script + "extend\nsay now date +%s\necho end\n"
+    }
+
+    /// Spells a question to the host: its answer is one command's.
+    pub fn ask(&self, command: &str, secs: u64) -> String {
+        format!(
+            "{}{OPS}{LOOK}\n{}echo end\n",
+            self.head("-", 0),
+            look::asking(command, secs)
+        )
+    }
+
+    /// Waits for the lock file and lets only the holder of the last token in.
+    fn entrance(&self) -> String {
+        format!("trap '' PIPE\nenter {}\ncheck_fence\n", self.wait_secs)
+    }
+
+    fn fenced_head(&self, fence: &Fence) -> String {
+        self.head(fence.run.as_str(), fence.token)
+    }
+
+    fn head(&self, run: &str, token: u64) -> String {
+        let state = quote::word(self.state_dir);
+        let (run, wait) = (quote::word(run), self.wait_secs);
+        format!(
+            "export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\numask 077\n\
+             state={state} run={run} token={token} lease={LEASE_SECS} lock_wait={wait}\n"
+        )
+    }
+}
+
+/// What is looked at after the acts of a call.
+#[derive(Debug, Clone, Copy)]
+pub enum Then<'a> {
+    /// The call's own probes.
+    Look(&'a BTreeMap<ResourceKey, Vec<Probe>>),
+    /// A file whose keys the next act changes.
+    Read(&'a str),
+}
+
+/// Spells a change of manifest entries for `record`, which wants them sorted by bytes.
+fn recording(entries: &BTreeMap<ResourceKey, Option<Owned>>) -> String {
+    let set = entries
+        .iter()
+        .filter_map(|(key, owned)| owned.as_ref().map(|owned| manifest_text::write_entry(key, owned)));
+    let touched = entries.keys().map(manifest_text::write_key);
+    format!(
+        "incoming set {}\nincoming touched {}\nrecord\n",
+        quote::document(sorted_lines(set)),
+        quote::document(sorted_lines(touched)),
+    )
+}
+
+fn sorted_lines(lines: impl Iterator<Item = String>) -> String {
+    let mut lines: Vec<String> = lines.map(|line| line + "\n").collect();
+    lines.sort();
+    lines.concat()
+}

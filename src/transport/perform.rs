@@ -1,0 +1,355 @@
+//! One call of ops on one host: legs under the guard, one for each script, cut where a file's keys are edited.
+//!
+//! A keyed edit reads the file on the host, changes its text here, and writes it back only if it still is what was
+//! read; so a call with `Settings` takes one leg more for each. All other ops of a call share one script.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::model::body::{Body, HoleError};
+use crate::model::digest::Digest;
+use crate::model::id::ResourceKey;
+use crate::model::manifest::Owned;
+use crate::model::op::{Op, SettingValue, SettingsFormat};
+use crate::model::secret::{Secret, SecretRef};
+use crate::ports::{Call, Outcome, PerformError, Salt, Secrets};
+
+use super::lower::op::{self, Act, Before};
+use super::lower::reply::{Reply, StepEnd};
+use super::lower::{Guard, Then, answer, status};
+use super::shell::{Ran, ShellError};
+
+/// How often a file whose keys are edited may change between the read and the write.
+const EDITS_MAX: usize = 5;
+/// How many lines of what an op said are kept.
+const TAIL_MAX: usize = 15;
+
+/// The keyed edit of settings files.
+#[derive(Debug, Clone, Copy)]
+pub struct Keyed {
+    /// Reads the wanted keys that are there. The error is a clause without the file's content.
+    pub read: ReadKeys,
+    /// Returns the text with keys set and removed, everything else as it was.
+    pub edit: EditKeys,
+}
+
+/// Reads keys: format, text, wanted keys.
+pub type ReadKeys = fn(SettingsFormat, &str, &BTreeSet<String>) -> Result<BTreeMap<String, Value>, String>;
+/// Edits keys: format, text if there is any, keys to set, keys to remove.
+pub type EditKeys =
+    fn(SettingsFormat, Option<&str>, &BTreeMap<String, Value>, &BTreeSet<String>) -> Result<String, String>;
+
+/// What a call is performed with.
+pub(super) struct Means<'a, R> {
+    /// Values of secrets.
+    pub secrets: &'a Secrets,
+    /// The keyed edit.
+    pub keyed: Keyed,
+    /// The folder of the guard's files.
+    pub state_dir: &'a str,
+    /// Runs a script on the host.
+    pub run: R,
+}
+
+/// Performs a call.
+pub(super) async fn perform<'a, R>(means: Means<'a, R>, call: &Call) -> Result<Outcome, PerformError>
+where
+    R: Fn(String, Duration) -> BoxFuture<'a, Result<Ran, ShellError>>,
+{
+    let mut walk = Walk::new(&means, call)?;
+    loop {
+        let leg = walk.leg().await?;
+        if let Some(outcome) = walk.after(leg)? {
+            return Ok(outcome);
+        }
+    }
+}
+
+/// How far a call came.
+struct Walk<'w, 'a, R> {
+    means: &'w Means<'a, R>,
+    call: &'w Call,
+    redactor: Redactor<'w>,
+    /// Every op as shell; `None` for a keyed edit, which is spelled when its file was read.
+    acts: Vec<Option<Act>>,
+    /// The first op that is not done.
+    next: usize,
+    /// That op as shell, where it is a keyed edit whose file was read.
+    edit: Option<Act>,
+    edits: usize,
+    is_first: bool,
+    ends_at: Instant,
+    tail: Vec<String>,
+}
+
+impl<'w, 'a, R> Walk<'w, 'a, R>
+where
+    R: Fn(String, Duration) -> BoxFuture<'a, Result<Ran, ShellError>>,
+{
+    /// Spells all ops first, so that a missing value stops the call before anything is done.
+    fn new(means: &'w Means<'a, R>, call: &'w Call) -> Result<Self, PerformError> {
+        let fill = |body: &Body| fill(body, means.secrets);
+        let acts = call
+            .ops
+            .iter()
+            .map(|op| op::act(op, &fill).map_err(|error| failed(op, 1, vec![error.to_string()])))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            means,
+            call,
+            redactor: Redactor::new(means.secrets, call),
+            acts,
+            next: 0,
+            edit: None,
+            edits: 0,
+            is_first: true,
+            ends_at: Instant::now() + call.deadline,
+            tail: Vec::new(),
+        })
+    }
+
+    /// Runs the next leg: acts up to the next keyed edit, and the read that it needs, or else the call's probes.
+    async fn leg(&mut self) -> Result<Leg, PerformError> {
+        let (acts, until) = self.acts_ahead();
+        let then = match self.call.ops.get(until) {
+            Some(Op::Settings { path, .. }) => Then::Read(path),
+            Some(_) | None => Then::Look(&self.call.probes),
+        };
+        let none = BTreeMap::<ResourceKey, Owned>::new();
+        let intents = if self.is_first { &self.call.intents } else { &none };
+        let left = self.ends_at.saturating_duration_since(Instant::now());
+        let wait_secs = (left.as_secs() / 2).clamp(5, 600);
+        let guard = Guard {
+            state_dir: self.means.state_dir,
+            wait_secs,
+        };
+        let script = guard.perform(&self.call.fence, intents, &acts, &then);
+        let ran = (self.means.run)(script, left).await.map_err(unknown)?;
+        self.is_first = false;
+        Leg::read(&ran, &self.redactor)
+    }
+
+    /// Returns the acts of the next leg, and the op that is not among them.
+    fn acts_ahead(&self) -> (Vec<Act>, usize) {
+        let edit = self.edit.iter().cloned();
+        let from = self.next + self.edit.iter().count();
+        let plain = self.acts[from.min(self.acts.len())..]
+            .iter()
+            .map_while(Clone::clone);
+        let acts: Vec<Act> = edit.chain(plain).collect();
+        let until = self.next + acts.len();
+        (acts, until)
+    }
+
+    /// Takes a leg's result in; returns the outcome if it was the last.
+    fn after(&mut self, leg: Leg) -> Result<Option<Outcome>, PerformError> {
+        let done = leg.steps.iter().take_while(|step| step.status == 0).count();
+        leg.steps
+            .iter()
+            .for_each(|step| self.tail.extend(self.redactor.lines(&step.output)));
+        let was_edit = self.edit.take().is_some();
+        self.next += done;
+        if let Some(step) = leg.steps.get(done) {
+            let op = &self.call.ops[self.next];
+            if !(was_edit && done == 0 && step.status == status::CHANGED && self.edits < EDITS_MAX) {
+                return Err(failed(op, step.status, self.redactor.lines(&step.output)));
+            }
+            self.edits += 1;
+            return Ok(None);
+        }
+        match self.call.ops.get(self.next) {
+            Some(op) => self.spell_edit(op, &leg.reply).map(|()| None),
+            None => self.outcome(&leg.reply).map(Some),
+        }
+    }
+
+    /// Spells a keyed edit, now that its file was read. A file that is as wanted already is not written.
+    fn spell_edit(&mut self, op: &Op, reply: &Reply) -> Result<(), PerformError> {
+        let Op::Settings {
+            path,
+            format,
+            set,
+            remove,
+            owner,
+            group,
+            mode,
+        } = op
+        else {
+            return Err(failed(
+                op,
+                status::GUARD,
+                vec!["a step is missing from the answer".to_owned()],
+            ));
+        };
+        let stuck = |why: String| failed(op, 65, self.redactor.lines(&why));
+        let text = answer::file_text(path, reply).map_err(stuck)?;
+        let set = set
+            .iter()
+            .map(|(key, value)| Ok((key.clone(), filled(value, self.means.secrets)?)))
+            .collect::<Result<BTreeMap<_, _>, HoleError>>()
+            .map_err(|error| stuck(error.to_string()))?;
+        let wanted = if set.is_empty() && text.is_none() {
+            None
+        } else {
+            Some((self.means.keyed.edit)(*format, text.as_deref(), &set, remove).map_err(stuck)?)
+        };
+        match wanted.filter(|wanted| text.as_ref() != Some(wanted)) {
+            Some(wanted) => {
+                let before = text.map_or(Before::Absent, |text| Before::File(Digest::of(text)));
+                self.edit = Some(op::edited(op, path, &before, &wanted, [owner, group, mode]));
+            }
+            None => self.next += 1,
+        }
+        Ok(())
+    }
+
+    fn outcome(&mut self, reply: &Reply) -> Result<Outcome, PerformError> {
+        let odd = |what: &str| PerformError::Unknown {
+            why: format!("the host's answer lacks {what}"),
+        };
+        let now = reply
+            .first("now")
+            .and_then(|said| said.text().trim().parse().ok());
+        let salt = reply.word("salt").ok_or_else(|| odd("the salt"))?;
+        let excess = self.tail.len().saturating_sub(TAIL_MAX);
+        Ok(Outcome {
+            answers: answer::answers(&self.call.probes, reply, &self.means.keyed.read),
+            host_now_secs: now.ok_or_else(|| odd("the time"))?,
+            salt: Salt(salt.as_bytes().to_vec()),
+            tail: self.tail.split_off(excess),
+        })
+    }
+}
+
+/// What came of one script under the guard.
+pub(super) struct Leg {
+    /// How its steps went; only the last may have failed.
+    steps: Vec<StepEnd>,
+    reply: Reply,
+}
+
+impl Leg {
+    /// Reads what a script printed. A refusal of the guard is an error; a step that failed is not one yet.
+    pub fn read(ran: &Ran, redactor: &Redactor<'_>) -> Result<Self, PerformError> {
+        let said = String::from_utf8_lossy(&ran.stderr);
+        let reply = Reply::read(&ran.stdout).map_err(|why| PerformError::Unknown { why })?;
+        let refusal = reply.word("refused").unwrap_or_default().to_owned();
+        let guard = |tail: String| PerformError::Failed {
+            operation: "keep the guard's records".to_owned(),
+            status: ran.status,
+            tail: redactor.lines(&tail),
+        };
+        match ran.status {
+            0 if reply.is_whole => Ok(Self {
+                steps: reply.steps.clone(),
+                reply,
+            }),
+            status::STEP => Ok(Self {
+                steps: reply.steps.clone(),
+                reply,
+            }),
+            status::FENCED | status::BUSY => Err(PerformError::Fenced(refusal)),
+            status::DAMAGED | status::GUARD => Err(guard(format!("{said}\n{refusal}"))),
+            other => {
+                let last = redactor.lines(&said).pop().unwrap_or_default();
+                Err(PerformError::Unknown {
+                    why: format!("the script ended with status {other} {last}"),
+                })
+            }
+        }
+    }
+}
+
+/// Takes secrets out of what a host said, also in the encodings in which a call wrote them.
+pub(super) struct Redactor<'a> {
+    secrets: &'a Secrets,
+    encoded: Vec<String>,
+}
+
+impl<'a> Redactor<'a> {
+    /// Makes a redactor for what the ops of a call write.
+    fn new(secrets: &'a Secrets, call: &Call) -> Self {
+        let references = call
+            .ops
+            .iter()
+            .flat_map(Op::bodies)
+            .flat_map(|body| body.secrets());
+        let encoded = |reference: &SecretRef| {
+            let value = secrets.get(&reference.source).map(Secret::reveal)?;
+            Some(reference.encoding.encode(value)).filter(|text| text.len() >= 4)
+        };
+        Self {
+            secrets,
+            encoded: references.filter_map(encoded).collect(),
+        }
+    }
+
+    /// Makes a redactor for calls that write no secret.
+    pub fn plain(secrets: &'a Secrets) -> Self {
+        Self {
+            secrets,
+            encoded: Vec::new(),
+        }
+    }
+
+    /// Returns the last lines of a text, without secrets.
+    pub fn lines(&self, text: &str) -> Vec<String> {
+        // Longer forms first: an encoding may hold the plain value, whose stars would then hide the rest from the search.
+        let text = self
+            .encoded
+            .iter()
+            .fold(text.to_owned(), |text, encoded| text.replace(encoded, "***"));
+        let text = self.secrets.redact(&text);
+        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        lines[lines.len().saturating_sub(TAIL_MAX)..]
+            .iter()
+            .map(|line| line.trim_end().to_owned())
+            .collect()
+    }
+}
+
+/// For calls that may have changed something: a script that was sent and gave no status leaves its end unknown.
+pub(super) fn unknown(error: ShellError) -> PerformError {
+    match error {
+        ShellError::Reach(error) => error.into(),
+        error @ (ShellError::Lost(_) | ShellError::TimedOut(_)) => PerformError::Unknown {
+            why: error.to_string(),
+        },
+    }
+}
+
+fn failed(op: &Op, status: i32, tail: Vec<String>) -> PerformError {
+    PerformError::Failed {
+        operation: op::describe(op),
+        status,
+        tail,
+    }
+}
+
+fn fill(body: &Body, secrets: &Secrets) -> Result<String, HoleError> {
+    body.fill(|reference| secrets.get(&reference.source).map(Secret::reveal))
+}
+
+fn filled(value: &SettingValue, secrets: &Secrets) -> Result<Value, HoleError> {
+    Ok(match value {
+        SettingValue::Bool(value) => Value::from(*value),
+        SettingValue::Int(value) => Value::from(*value),
+        SettingValue::Text(body) => Value::from(fill(body, secrets)?),
+        SettingValue::List(values) => Value::Array(
+            values
+                .iter()
+                .map(|value| filled(value, secrets))
+                .collect::<Result<_, _>>()?,
+        ),
+        SettingValue::Map(values) => Value::Object(
+            values
+                .iter()
+                .map(|(key, value)| Ok((key.clone(), filled(value, secrets)?)))
+                .collect::<Result<_, HoleError>>()?,
+        ),
+    })
+}

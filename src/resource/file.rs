@@ -11,7 +11,7 @@ use crate::model::known::{Comparable, Known};
 use crate::model::observation::{Answer, Observed};
 use crate::model::op::{ContentWanted, Op, Probe};
 
-use super::path::{self, Attributes, Content, PathAnswer};
+use super::path::{self, Attributes, Content};
 use super::{Claim, Context, Kind, Mistake, Step};
 
 /// A file whose whole content muster owns.
@@ -132,23 +132,14 @@ impl Kind for File {
     }
 
     fn read(&self, answers: &[Answer]) -> Observed<ActualFile> {
-        let read = || {
-            let answer = PathAnswer::read(&answers[0])?;
-            if answer.kind == "absent" {
-                return Ok(None);
-            }
+        path::observed(&answers[0], |answer| {
             let content = (answer.kind == "file").then(|| answer.content()).transpose()?;
-            Ok::<_, String>(Some(ActualFile {
+            Ok(ActualFile {
                 attributes: answer.attributes()?,
                 content,
-                kind: answer.kind,
-            }))
-        };
-        match read() {
-            Ok(Some(actual)) => Observed::Present(actual),
-            Ok(None) => Observed::Absent,
-            Err(why) => Observed::Unknown(why),
-        }
+                kind: answer.kind.clone(),
+            })
+        })
     }
 
     fn compare(&self, actual: &ActualFile, context: &Context<'_>) -> Vec<FieldChange> {
@@ -191,7 +182,10 @@ impl Kind for File {
                     mode,
                 }]
             }
-            Action::Delete => vec![remove(&self.path, step.before)],
+            Action::Delete => {
+                let kind = step.before.present().map(|actual| actual.kind.as_str());
+                vec![path::remove(self.path.clone(), kind)]
+            }
             Action::Forget => Vec::new(),
         }
     }
@@ -224,14 +218,5 @@ impl Kind for File {
             Comparable::Print(print) => Digest(print.0),
             Comparable::Pending(_) | Comparable::Unresolved => self.content.digest(),
         }
-    }
-}
-
-/// Removes what stands at a file's path: an empty folder may, a folder with something in it fails at the op.
-fn remove(path: &str, before: &Observed<ActualFile>) -> Op {
-    let path = path.to_owned();
-    match before.present() {
-        Some(actual) if actual.kind == "directory" => Op::RemoveDirectory { path },
-        _ => Op::RemoveFile { path },
     }
 }

@@ -441,10 +441,22 @@ pub struct KindInfo {
     pub schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
 }
 
+mod account;
 pub mod desired;
+mod directory;
 mod file;
+mod group;
+mod package;
 mod path;
+mod symlink;
+mod sysctl;
 
 kinds! {
     file::File,
+    directory::Directory,
+    symlink::Symlink,
+    group::Group,
+    account::Account,
+    package::Package,
+    sysctl::Sysctl,
 }

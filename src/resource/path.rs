@@ -8,7 +8,8 @@ use crate::model::change::{FieldChange, Shown};
 use crate::model::digest::{Digest, Fingerprint};
 use crate::model::id::ResourceKey;
 use crate::model::known::Comparable;
-use crate::model::observation::Answer;
+use crate::model::observation::{Answer, Observed};
+use crate::model::op::Op;
 
 use super::Mistake;
 
@@ -83,6 +84,24 @@ impl PathAnswer {
             size: self.get("size")?.to_owned(),
             changed: self.get("changed")?.to_owned(),
         })
+    }
+}
+
+/// Reads what is at a path: absent, or what `read` makes of it, or unknown and why.
+pub fn observed<T>(answer: &Answer, read: impl FnOnce(&PathAnswer) -> Result<T, String>) -> Observed<T> {
+    match PathAnswer::read(answer) {
+        Ok(answer) if answer.kind == "absent" => Observed::Absent,
+        Ok(answer) => read(&answer).map_or_else(Observed::Unknown, Observed::Present),
+        Err(why) => Observed::Unknown(why),
+    }
+}
+
+/// Removes what stands at a path. A folder goes only when it is empty: the op fails otherwise.
+pub fn remove(path: String, kind: Option<&str>) -> Op {
+    if kind == Some("directory") {
+        Op::RemoveDirectory { path }
+    } else {
+        Op::RemoveFile { path }
     }
 }
 

@@ -1,0 +1,161 @@
+//! A directory, with its owner and mode. What is in it is not its concern.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::model::change::{Action, FieldChange, Undo};
+use crate::model::digest::Digest;
+use crate::model::id::ResourceKey;
+use crate::model::observation::{Answer, Observed};
+use crate::model::op::{ContentWanted, Op, Probe};
+
+use super::path::{self, Attributes};
+use super::{Claim, Context, Kind, Mistake, Step};
+
+/// A directory, with its owner and mode. What is in it is not its concern: it is removed only when it is empty.
+///
+/// ```toml
+/// [[directory]]
+/// path  = "/srv/app"
+/// owner = "app"
+/// group = "app"
+/// mode  = "0750"
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Directory {
+    /// The absolute path. Its parent must be there, or be declared.
+    pub path: String,
+    /// The owner's name.
+    #[serde(default = "super::file::root")]
+    pub owner: String,
+    /// The group's name.
+    #[serde(default = "super::file::root")]
+    pub group: String,
+    /// The mode, four octal digits.
+    #[serde(default = "mode_0755")]
+    pub mode: String,
+}
+
+fn mode_0755() -> String {
+    "0755".to_owned()
+}
+
+/// What is at a directory's path.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ActualDirectory {
+    /// What it is: `directory`, or what stands in its way.
+    pub kind: String,
+    /// Owner, group, mode.
+    pub attributes: Attributes,
+}
+
+impl Directory {
+    fn attributes(&self) -> Attributes {
+        Attributes {
+            owner: self.owner.clone(),
+            group: self.group.clone(),
+            mode: self.mode.clone(),
+        }
+    }
+}
+
+impl Kind for Directory {
+    const NAME: &'static str = "directory";
+    const FIELDS: &'static [&'static str] = &["type", "owner", "group", "mode"];
+    type Actual = ActualDirectory;
+
+    fn name(&self) -> String {
+        self.path.clone()
+    }
+
+    fn check(&self) -> Vec<Mistake> {
+        path::check_path("path", &self.path)
+            .into_iter()
+            .chain(path::check_mode(&self.mode))
+            .collect()
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        vec![Claim {
+            what: self.path.clone(),
+            keys: None,
+        }]
+    }
+
+    fn implied(&self) -> Vec<ResourceKey> {
+        path::implied(&self.path, &self.owner, &self.group)
+    }
+
+    fn probes(&self) -> Vec<Probe> {
+        vec![Probe::Path {
+            path: self.path.clone(),
+            content: ContentWanted::None,
+        }]
+    }
+
+    fn read(&self, answers: &[Answer]) -> Observed<ActualDirectory> {
+        path::observed(&answers[0], |answer| {
+            Ok(ActualDirectory {
+                attributes: answer.attributes()?,
+                kind: answer.kind.clone(),
+            })
+        })
+    }
+
+    fn compare(&self, actual: &ActualDirectory, _context: &Context<'_>) -> Vec<FieldChange> {
+        if actual.kind != Self::NAME {
+            return vec![FieldChange::text("type", actual.kind.as_str(), Self::NAME)];
+        }
+        path::compare_attributes(&self.attributes(), &actual.attributes)
+    }
+
+    fn immutable<'a>(&self, fields: &'a [FieldChange]) -> Option<&'a FieldChange> {
+        fields.iter().find(|change| change.field == "type")
+    }
+
+    fn ops(&self, step: &Step<'_, ActualDirectory>) -> Vec<Op> {
+        let path = self.path.clone();
+        match step.action {
+            Action::Create | Action::Replace => {
+                let Attributes { owner, group, mode } = self.attributes();
+                vec![Op::MakeDirectory {
+                    path,
+                    owner,
+                    group,
+                    mode,
+                }]
+            }
+            Action::Update => {
+                let there = step.before.present().map(|actual| &actual.attributes);
+                let merged = path::merged_attributes(&self.attributes(), there, |field| step.has(field));
+                let Attributes { owner, group, mode } = merged;
+                vec![Op::SetAttributes {
+                    path,
+                    owner,
+                    group,
+                    mode,
+                }]
+            }
+            Action::Delete => vec![path::remove(
+                path,
+                step.before.present().map(|actual| actual.kind.as_str()),
+            )],
+            Action::Forget => Vec::new(),
+        }
+    }
+
+    fn undo(&self, _step: &Step<'_, ActualDirectory>) -> Undo {
+        Undo::Exact(vec![Op::Restore {
+            path: self.path.clone(),
+        }])
+    }
+
+    fn never_deleted(&self) -> Option<String> {
+        path::identity(&self.path)
+    }
+
+    fn consumed(&self, _known: &crate::model::known::Known) -> Digest {
+        Digest::of(&self.path)
+    }
+}

@@ -16,6 +16,7 @@ mod modules;
 mod policy;
 pub mod raw;
 mod reader;
+pub mod schema;
 mod table;
 mod values;
 

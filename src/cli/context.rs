@@ -1,0 +1,107 @@
+//! What almost every verb begins with: the inventory and the modules, read and checked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use super::console::Console;
+use super::discover;
+use super::exit::Exit;
+use super::global::Global;
+use crate::load::{self, Loaded};
+use crate::model::diagnostic::{Diagnostics, Sources};
+use crate::model::id::{HostId, ModuleName};
+use crate::model::inventory::Inventory;
+use crate::model::module::Module;
+use crate::plan::values::{self, Resolved};
+use crate::resource::KINDS;
+
+/// The inventory and the modules.
+#[derive(Debug)]
+pub struct Context {
+    /// The inventory's path, as it was named.
+    pub path: PathBuf,
+    /// The inventory.
+    pub inventory: Inventory,
+    /// The modules by name.
+    pub modules: BTreeMap<ModuleName, Module>,
+    /// The texts that were read.
+    pub sources: Sources,
+    /// What has been found wrong so far.
+    pub diagnostics: Diagnostics,
+}
+
+impl Context {
+    /// Reads the inventory and the modules without judging: mistakes are in the diagnostics, with their values checked.
+    ///
+    /// # Errors
+    /// The exit code, after saying why, where there is nothing to judge.
+    pub fn read(global: &Global, console: &mut Console) -> Result<Self, Exit> {
+        let path = discover::inventory(global, console)?;
+        let modules = match discover::modules(global, &path) {
+            Some(folder) => {
+                console.detail(&format!("modules: {}", folder.display()));
+                let kinds: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+                load::modules(&folder, &kinds)
+            }
+            None => {
+                console.note("modules: there is no folder `modules/` beside the inventory or here");
+                Loaded {
+                    value: Some(BTreeMap::new()),
+                    diagnostics: Diagnostics::default(),
+                    sources: Sources::default(),
+                }
+            }
+        };
+        let names: BTreeSet<ModuleName> = modules.value.iter().flat_map(BTreeMap::keys).cloned().collect();
+        let inventory = load::inventory(&path, &names, &global.overrides());
+        let (mut diagnostics, mut sources) = (modules.diagnostics, modules.sources);
+        diagnostics.extend(inventory.diagnostics);
+        sources.extend(inventory.sources);
+        match (inventory.value, modules.value) {
+            (Some(inventory), Some(modules)) => Ok(Self {
+                path,
+                inventory,
+                modules,
+                sources,
+                diagnostics,
+            }),
+            (_, _) => {
+                console.diagnostics(&diagnostics, &sources);
+                Err(Exit::Error)
+            }
+        }
+    }
+
+    /// Reads the inventory and the modules, resolves the values, shows what is wrong, and goes on only without errors.
+    ///
+    /// # Errors
+    /// [`Exit::Error`] with errors among the diagnostics, which were shown.
+    pub fn load(global: &Global, console: &mut Console) -> Result<Self, Exit> {
+        let mut context = Self::read(global, console)?;
+        let mut diagnostics = std::mem::take(&mut context.diagnostics);
+        context.resolve(&mut diagnostics);
+        console.diagnostics(&diagnostics, &context.sources);
+        let has_errors = diagnostics.has_errors();
+        context.diagnostics = diagnostics;
+        if has_errors { Err(Exit::Error) } else { Ok(context) }
+    }
+
+    /// Finds every input's value on every host.
+    pub fn resolve(&self, diagnostics: &mut Diagnostics) -> Resolved<'_> {
+        values::resolve(&self.inventory, &self.modules, diagnostics)
+    }
+
+    /// Returns the hosts that `--limit` leaves, or all.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`], after saying why, where the selector names what is not there.
+    pub fn limited(&self, global: &Global, console: &Console) -> Result<BTreeSet<HostId>, Exit> {
+        let Some(selector) = &global.limit else {
+            return Ok(self.inventory.hosts.keys().cloned().collect());
+        };
+        self.inventory.select(selector).map_err(|error| {
+            console.error(&format!("--limit: {error}"));
+            Exit::Usage
+        })
+    }
+}

@@ -1,0 +1,91 @@
+//! The command line: one file for each verb, holding its arguments, its help and its body.
+//!
+//! A verb is added by its file and one line in [`Command`]. Nothing but this room and `report` says anything to people;
+//! what is said passes through [`console::Console`]. Nobody uses this room.
+
+use std::ffi::OsString;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+pub mod console;
+pub mod context;
+pub mod discover;
+pub mod exit;
+pub mod global;
+
+mod completions;
+mod explain;
+mod man;
+mod schema;
+mod validate;
+mod why;
+
+use console::Console;
+use exit::Exit;
+use global::Global;
+
+/// Declarative provisioner for fleets: one inventory, an exact plan, an apply that does what the plan says.
+#[derive(Debug, Parser)]
+#[command(name = "muster", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(subcommand_required = true, disable_help_subcommand = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Makes the verbs' enum and the call of each from one list.
+macro_rules! verbs {
+    ($($verb:ident :: $name:ident),* $(,)?) => {
+        /// The verbs.
+        #[derive(Debug, Subcommand)]
+        enum Command {
+            $($name($verb::Args),)*
+        }
+
+        impl Command {
+            fn run(self, global: &Global, console: &mut Console) -> Exit {
+                match self {
+                    $(Self::$name(args) => args.run(global, console),)*
+                }
+            }
+        }
+    };
+}
+
+// A verb is one line here: its file, and its name.
+verbs! {
+    validate::Validate,
+    why::Why,
+    explain::Explain,
+    schema::Schema,
+    completions::Completions,
+    man::Man,
+}
+
+/// Runs the program with its arguments, the first of which is its own name.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    let mut console = Console::new(&cli.global);
+    let exit = cli.command.run(&cli.global, &mut console);
+    console.close(exit)
+}
+
+/// Prints help, the version, or what is wrong with the arguments. A closed pipe is nobody's mistake.
+fn refuse(error: &clap::Error) -> Exit {
+    let _ = error.print();
+    if error.use_stderr() {
+        Exit::Usage
+    } else {
+        Exit::Done
+    }
+}
+
+/// Returns the whole command line, for completions and manual pages.
+fn command() -> clap::Command {
+    Cli::command()
+}

@@ -1,6 +1,5 @@
 //! Logging in: keys of the agent and of files, certificates first, until one is accepted.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,15 +7,16 @@ use russh::client::{AuthResult, Handle};
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
 use russh::keys::key::PrivateKeyWithHashAlg;
-use russh::keys::{Certificate, HashAlg, PrivateKey, PublicKey, load_openssh_certificate};
+use russh::keys::{HashAlg, PrivateKey, PublicKey};
 use russh::{AgentAuthError, MethodKind, Signer};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::connector::Connector;
-use super::keyring::{Key, Keyring, beside};
-use super::link::Greeter;
+use super::greeter::Greeter;
+use super::keyring::Keyring;
 use super::ssh_config::Settings;
+use super::wallet::{By, Offer, Wallet};
 
 /// Why nobody was let in.
 pub(super) struct Refusal {
@@ -72,184 +72,6 @@ fn explain(tried: &[String], notes: &[String]) -> String {
     format!(
         "{tried}{notes}; put a key into the account's authorized_keys, or name another in `identity_file`"
     )
-}
-
-/// One key to offer, in one form.
-struct Offer {
-    /// As messages name it.
-    name: String,
-    public: PublicKey,
-    certificate: Option<Certificate>,
-    by: By,
-}
-
-/// Who signs.
-#[derive(Clone)]
-enum By {
-    Agent(Box<AgentIdentity>),
-    Open(Arc<PrivateKey>),
-    Locked(PathBuf),
-}
-
-/// Everything there is to offer, in the order of OpenSSH: configured keys that the agent holds, other keys of the
-/// agent, then configured keys of files.
-struct Wallet {
-    agent: Option<AgentClient<UnixStream>>,
-    offers: Vec<Offer>,
-    /// What could not be used, and why.
-    notes: Vec<String>,
-}
-
-impl Wallet {
-    async fn gather(settings: &Settings, keyring: &Keyring, limit: Duration) -> Self {
-        let mut wallet = Self {
-            agent: None,
-            offers: Vec::new(),
-            notes: Vec::new(),
-        };
-        let held = wallet.ask_agent(settings.agent.as_deref(), limit).await;
-        let loose: Vec<Certificate> = settings
-            .certificate_files
-            .iter()
-            .filter_map(|path| wallet.certificate(path, true))
-            .collect();
-        let mut from_files = Vec::new();
-        let mut is_configured = vec![false; held.len()];
-        for path in &settings.identity_files {
-            let (public, by) = match keyring.get(path).await {
-                Key::Absent => continue,
-                Key::Useless(why) => {
-                    wallet.notes.push(why);
-                    continue;
-                }
-                Key::Open(key) => (key.public_key().clone(), Some(By::Open(key))),
-                Key::Locked(public) => (public, Some(By::Locked(path.clone()))),
-                Key::Public(public) => (public, None),
-            };
-            let mut certificates: Vec<Certificate> = loose
-                .iter()
-                .filter(|certificate| certificate.public_key() == public.key_data())
-                .cloned()
-                .collect();
-            certificates.extend(wallet.certificate(&beside(path, "-cert.pub"), false));
-            let in_agent: Vec<usize> = (0..held.len())
-                .filter(|index| public_of(&held[*index]).key_data() == public.key_data())
-                .collect();
-            for index in &in_agent {
-                is_configured[*index] = true;
-                wallet.offers.extend(agent_offers(&held[*index], &certificates));
-            }
-            match by {
-                Some(by) if in_agent.is_empty() => from_files.push((path, public, certificates, by)),
-                Some(_) | None => {}
-            }
-        }
-        if !settings.identities_only {
-            for (identity, _) in held
-                .iter()
-                .zip(&is_configured)
-                .filter(|(_, is_configured)| !**is_configured)
-            {
-                wallet.offers.extend(agent_offers(identity, &loose));
-            }
-        }
-        for (path, public, certificates, by) in from_files {
-            wallet
-                .offers
-                .extend(file_offers(path, &public, certificates, &by));
-        }
-        wallet
-    }
-
-    async fn ask_agent(&mut self, socket: Option<&Path>, limit: Duration) -> Vec<AgentIdentity> {
-        let Some(socket) = socket else { return Vec::new() };
-        let ask = async {
-            let mut agent = AgentClient::connect_uds(socket).await?;
-            let held = agent.request_identities().await?;
-            Ok::<_, russh::keys::Error>((agent, held))
-        };
-        match timeout(limit, ask).await {
-            Ok(Ok((agent, held))) => {
-                self.agent = Some(agent);
-                held
-            }
-            Ok(Err(error)) => self.note_agent(socket, &error.to_string()),
-            Err(_) => self.note_agent(socket, "no answer"),
-        }
-    }
-
-    fn note_agent(&mut self, socket: &Path, why: &str) -> Vec<AgentIdentity> {
-        self.notes
-            .push(format!("the agent at {} is of no use: {why}", socket.display()));
-        Vec::new()
-    }
-
-    fn certificate(&mut self, path: &Path, is_named: bool) -> Option<Certificate> {
-        if !is_named && !path.exists() {
-            return None;
-        }
-        let certificate = load_openssh_certificate(path);
-        certificate
-            .map_err(|error| {
-                self.notes.push(format!(
-                    "the certificate {} cannot be read: {error}",
-                    path.display()
-                ))
-            })
-            .ok()
-    }
-}
-
-fn public_of(identity: &AgentIdentity) -> PublicKey {
-    match identity {
-        AgentIdentity::PublicKey { key, .. } => key.clone(),
-        AgentIdentity::Certificate { certificate, .. } => certificate.public_key().clone().into(),
-    }
-}
-
-/// Offers what the agent holds: its own certificate, or its key with the certificates of files and then alone.
-fn agent_offers(identity: &AgentIdentity, certificates: &[Certificate]) -> Vec<Offer> {
-    let public = public_of(identity);
-    let (comment, mut forms) = match identity {
-        AgentIdentity::Certificate { certificate, comment } => (comment, vec![Some(certificate.clone())]),
-        AgentIdentity::PublicKey { comment, .. } => {
-            let fitting = certificates
-                .iter()
-                .filter(|certificate| certificate.public_key() == public.key_data());
-            (comment, fitting.cloned().map(Some).chain([None]).collect())
-        }
-    };
-    forms.sort_by_key(Option::is_none);
-    let offer = |certificate: Option<Certificate>| Offer {
-        name: name(&format!("the agent's `{comment}`"), certificate.is_some()),
-        public: public.clone(),
-        certificate,
-        by: By::Agent(Box::new(identity.clone())),
-    };
-    forms.into_iter().map(offer).collect()
-}
-
-fn file_offers(path: &Path, public: &PublicKey, certificates: Vec<Certificate>, by: &By) -> Vec<Offer> {
-    let offer = |certificate: Option<Certificate>| Offer {
-        name: name(&path.display().to_string(), certificate.is_some()),
-        public: public.clone(),
-        certificate,
-        by: by.clone(),
-    };
-    certificates
-        .into_iter()
-        .map(Some)
-        .chain([None])
-        .map(offer)
-        .collect()
-}
-
-fn name(key: &str, has_certificate: bool) -> String {
-    if has_certificate {
-        format!("{key} with its certificate")
-    } else {
-        key.to_owned()
-    }
 }
 
 /// What the host said to one offer.

@@ -17,6 +17,9 @@ pub(super) struct Exchange<'a> {
     stderr: Heard,
 }
 
+/// The most that is kept of one stream. Whoever says more has gone wild, and must not take our memory with it.
+const HEARD_MAX: usize = 256 << 20;
+
 /// How far the sending has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -57,6 +60,8 @@ pub(super) enum Ending {
     },
     /// The script was sent, and there is no exit status.
     Lost,
+    /// The script said more than is kept.
+    TooMuch,
 }
 
 impl<'a> Exchange<'a> {
@@ -137,6 +142,9 @@ impl<'a> Exchange<'a> {
 
     /// Says what the talk came to, given the exit status if one came.
     pub fn end(self, status: Option<i32>) -> Ending {
+        if self.stdout.is_cut || self.stderr.is_cut {
+            return Ending::TooMuch;
+        }
         match (self.stdout.from(&self.marks.start), status) {
             (Some((_, stdout)), Some(status)) => {
                 let stderr = self
@@ -177,11 +185,15 @@ struct Heard {
     bytes: Vec<u8>,
     /// Where the search for the next mark starts, so that a long profile is not searched again and again.
     searched: usize,
+    /// Whether something was thrown away.
+    is_cut: bool,
 }
 
 impl Heard {
     fn take(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
+        let room = HEARD_MAX - self.bytes.len();
+        self.is_cut |= bytes.len() > room;
+        self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
     /// Tells whether a mark has come since the last one that was found.
@@ -316,6 +328,17 @@ mod tests {
             Exchange::new(&rise, ":").end(None),
             Ending::NotBegun { status: None, .. }
         ));
+    }
+
+    #[test]
+    fn endless_output_is_thrown_away_and_said_to_be() {
+        let mut talk = Exchange::new(&Rise::AsIs, "yes");
+        talk.open();
+        let start = talk.marks.start.clone();
+        talk.hear_stdout(format!("{start} 71\n").as_bytes());
+        talk.hear_stdout(&vec![b'y'; HEARD_MAX]);
+        assert_eq!(talk.stdout.bytes.len(), HEARD_MAX);
+        assert_eq!(talk.end(Some(0)), Ending::TooMuch);
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod connector;
 mod exchange;
 pub mod fleet;
 mod gate;
+mod greeter;
 mod host_key;
 mod keyring;
 mod known_hosts;
@@ -19,11 +20,13 @@ mod peer;
 pub mod perform;
 pub mod quote;
 mod root;
+mod setup;
 pub mod shell;
 mod ssh;
 mod ssh_config;
 mod ssh_config_file;
 mod sudo;
+mod wallet;
 
 use std::sync::Arc;
 

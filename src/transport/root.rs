@@ -74,6 +74,10 @@ impl Account<'_> {
                 "the connection to `{}` broke while a script ran; nobody knows how far it came",
                 self.host
             ))),
+            Ending::TooMuch => Err(ShellError::Lost(format!(
+                "a script on `{}` said more than is read, so that nobody knows what came of it",
+                self.host
+            ))),
             Ending::NotBegun { refused: true, .. } => Err(self
                 .unreachable("sudo refused the password; see what the inventory's `sudo` names")
                 .into()),

@@ -156,10 +156,9 @@ impl Session {
             .expect("nobody closes the semaphore");
         let (mut hearing, telling) = open(&link, &talk.command()).await?;
         let heard = timeout(deadline, listen(&mut hearing, &telling, talk)).await;
-        if heard.is_err() {
-            // The channel's end is all that can be told this way: sshd passes no signals on to root's sessions.
-            let _ = timeout(STOPPING, telling.close()).await;
-        }
+        // A session that something in the background holds open would go on counting against `MaxSessions`. Its end
+        // is all that can be told this way: sshd passes no signals on to root's sessions.
+        let _ = timeout(STOPPING, telling.close()).await;
         Ok(heard.ok())
     }
 }

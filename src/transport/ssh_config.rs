@@ -160,6 +160,9 @@ fn settings(target: &SshTarget, places: &Places, options: &Options) -> Result<Se
     let agent = match one("identityagent") {
         Some("none") => None,
         Some("SSH_AUTH_SOCK") | None => places.agent.clone(),
+        Some(path) if path.starts_with('$') && !path.starts_with("${") => {
+            std::env::var_os(&path[1..]).map(Into::into)
+        }
         Some(path) => Some(tokens.expand(path)?),
     };
     let jump = match (&target.via, one("proxyjump")) {

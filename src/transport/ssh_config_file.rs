@@ -9,7 +9,7 @@ use super::pattern;
 use super::ssh_config::Options;
 use crate::model::target::SshTarget;
 
-/// Keywords that would change where or how we connect, and that this reader does not understand.
+/// Keywords that, unless they say `no` or `none`, would change where or how we connect, and that this reader does not understand.
 const REFUSED: [&str; 4] = [
     "match",
     "canonicalizehostname",
@@ -66,7 +66,9 @@ impl Reader<'_> {
                 "host" => holds = applies && self.matches(values),
                 "include" if holds => self.include(path, values, depth, &at())?,
                 "include" => {}
-                keyword if REFUSED.contains(&keyword) && values != ["no"] => {
+                keyword
+                    if REFUSED.contains(&keyword) && !["no", "none"].contains(&values.join(" ").as_str()) =>
+                {
                     return Err(format!(
                         "meets `{keyword}` at {}, which only an `ssh` program can judge; install openssh-client",
                         at()

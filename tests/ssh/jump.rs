@@ -23,6 +23,12 @@ async fn the_inventory_leads_through_a_jump_host() {
     let shell = client.shell().await.expect("a shell");
     let ran = shell.run("echo there", super::run::SOON).await.expect("it ran");
     assert_eq!(text(&ran.stdout), "there\n");
+    let content = "0123456789abcde\n".repeat(1 << 18);
+    let ran = shell
+        .run(&format!("cat <<'END'\n{content}END"), super::run::SOON)
+        .await
+        .expect("it ran");
+    assert!(ran.stdout == content.as_bytes(), "4 MiB go through");
     assert_eq!((jump.logins(), target.logins()), (1, 1));
 }
 

@@ -236,7 +236,7 @@ impl<'a> Reader<'a, '_> {
             }
             Wrong::Misfit(Misfit::Other { .. }) => {
                 Diagnostic::error(code::BAD_VALUE, format!("{subject}: {wrong}"))
-                    .hint_opt((!self.input.doc.is_empty()).then(|| self.input.doc.clone()))
+                    .hint_opt((!self.input.doc.is_empty()).then(|| format!("what it is: {}", self.input.doc)))
             }
             Wrong::NoHost(host) => Diagnostic::error(code::UNKNOWN_HOST, format!("{subject}: {wrong}"))
                 .hint_opt(did_you_mean(host.as_str(), known)),

@@ -1,0 +1,311 @@
+//! The binary: wiring, exit codes, and what people read in help and errors.
+
+use std::process::Stdio;
+
+use assert_cmd::Command;
+
+/// A folder in which the binary runs.
+struct Folder(tempfile::TempDir);
+
+/// What a run said.
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Folder {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        Self(folder)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::cargo_bin("muster").unwrap();
+        command.current_dir(self.0.path()).args(arguments);
+        command.env_clear().env("COLUMNS", "100");
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Said {
+        said(self.command(arguments))
+    }
+}
+
+fn said(mut command: Command) -> Said {
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Said {
+        code: output.status.code().unwrap(),
+        out: text(output.stdout),
+        err: text(output.stderr),
+    }
+}
+
+impl std::fmt::Display for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "exit {}\n--- stdout\n{}--- stderr\n{}",
+            self.code, self.out, self.err
+        )
+    }
+}
+
+const MODULE: &str = r#"[module]
+name = "app"
+[inputs.port]
+type = "port"
+default = 8000
+doc = "Where it listens."
+[inputs.password]
+type = "secret"
+optional = true
+[[file]]
+path = "/etc/app.toml"
+content = "port = {{ port }}\n"
+"#;
+
+const GOOD: &str = r#"[fleet]
+name = "demo"
+[values]
+port = 8080
+[hosts.a]
+address = "10.0.0.1"
+[hosts.b]
+address = "10.0.0.2"
+values = { port = 9000 }
+[[use]]
+module = "app"
+on = "all"
+"#;
+
+const BAD: &str = r#"[fleet]
+name = "demo"
+[values]
+prot = 8080
+password = "hunter2"
+[hosts.a]
+adress = "10.0.0.1"
+port = 70000
+[hosts.b]
+address = "<FILLIN>"
+via = "b"
+values = { port = "x" }
+[groups.g]
+hosts = ["a", "bb"]
+[[use]]
+module = "ap"
+on = "@h"
+[[use]]
+module = "app"
+on = "all"
+"#;
+
+fn good() -> Folder {
+    Folder::new(&[
+        ("inventories/demo.toml", GOOD),
+        ("modules/app/module.toml", MODULE),
+    ])
+}
+
+#[test]
+fn help_names_every_verb() {
+    insta::assert_snapshot!(good().run(&["-h"]));
+}
+
+#[test]
+fn wrong_usage_ends_with_64_and_help_with_0() {
+    let folder = good();
+    for arguments in [
+        &["nope"][..],
+        &["validate", "--nope"],
+        &[],
+        &["-q", "-v", "validate"],
+        &["--parallel", "0", "validate"],
+    ] {
+        assert_eq!(folder.run(arguments).code, 64, "{arguments:?}");
+    }
+    for arguments in [&["--help"][..], &["--version"], &["validate", "--help"]] {
+        let said = folder.run(arguments);
+        assert_eq!((said.code, said.err.as_str()), (0, ""), "{arguments:?}");
+    }
+    assert_eq!(folder.run(&["validate", "--var", "x"]).code, 64);
+    assert_eq!(folder.run(&["validate", "--limit", "a b"]).code, 64);
+}
+
+#[test]
+fn an_inventory_without_mistakes_is_summed_up() {
+    insta::assert_snapshot!(good().run(&["validate"]));
+}
+
+#[test]
+fn every_mistake_is_drawn_and_no_secret_is_shown() {
+    let folder = Folder::new(&[
+        ("inventories/demo.toml", BAD),
+        ("modules/app/module.toml", MODULE),
+    ]);
+    let said = folder.run(&["validate"]);
+    assert!(!said.err.contains("hunter2"));
+    insta::assert_snapshot!(said);
+}
+
+#[test]
+fn json_is_one_object_a_line_and_the_first_names_the_format() {
+    let folder = Folder::new(&[
+        ("inventories/demo.toml", BAD),
+        ("modules/app/module.toml", MODULE),
+    ]);
+    let said = folder.run(&["validate", "--json"]);
+    let lines: Vec<serde_json::Value> = said
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(
+        (said.code, &lines[0]["type"], &lines[0]["format"]),
+        (1, &"format".into(), &1.into())
+    );
+    let found: Vec<&serde_json::Value> = lines.iter().filter(|line| line["type"] == "diagnostic").collect();
+    assert!(found.len() > 5);
+    assert!(
+        found
+            .iter()
+            .all(|line| line["code"].is_string() && line["place"]["place"]["line"].is_u64())
+    );
+    assert_eq!(lines.last().unwrap()["ok"], false);
+    assert!(!said.out.contains("hunter2"));
+}
+
+#[test]
+fn the_inventory_is_the_flags_then_the_variables_then_the_only_one() {
+    let folder = good();
+    assert!(
+        folder
+            .run(&["validate"])
+            .err
+            .starts_with("inventory: inventories/demo.toml (the only one")
+    );
+    std::fs::copy(
+        folder.0.path().join("inventories/demo.toml"),
+        folder.0.path().join("inventories/two.toml"),
+    )
+    .unwrap();
+    let said = folder.run(&["validate"]);
+    assert_eq!(said.code, 64);
+    assert!(
+        said.err.contains("inventories/demo.toml, inventories/two.toml"),
+        "{said}"
+    );
+    let mut command = folder.command(&["validate"]);
+    command.env("MUSTER_INVENTORY", "inventories/two.toml");
+    let with_variable = self::said(command);
+    assert!(
+        with_variable.code == 0
+            && with_variable
+                .err
+                .contains("inventories/two.toml (MUSTER_INVENTORY)"),
+        "{with_variable}"
+    );
+    let mut command = folder.command(&["validate", "-i", "inventories/demo.toml"]);
+    command.env("MUSTER_INVENTORY", "inventories/two.toml");
+    assert!(
+        self::said(command)
+            .err
+            .contains("inventories/demo.toml (--inventory)")
+    );
+    assert_eq!(
+        folder.run(&["validate", "-q", "-i", "inventories/demo.toml"]).err,
+        ""
+    );
+    assert_eq!(folder.run(&["validate", "-i", "nothing.toml"]).code, 1);
+    assert_eq!(Folder::new(&[]).run(&["validate"]).code, 64);
+}
+
+#[test]
+fn why_prints_every_layer_and_the_winner() {
+    insta::assert_snapshot!(good().run(&["why", "b", "port", "--var", "app.port=1"]));
+    let folder = good();
+    assert_eq!(folder.run(&["why", "c", "port"]).code, 1);
+    let said = folder.run(&["why", "a", "prot"]);
+    assert!(
+        said.code == 1 && said.err.contains("did you mean `port`?"),
+        "{said}"
+    );
+}
+
+#[test]
+fn codes_are_explained() {
+    insta::assert_snapshot!(good().run(&["explain", "M0303"]));
+    assert_eq!(good().run(&["explain", "M9999"]).code, 1);
+    assert!(good().run(&["explain"]).out.lines().count() > 30);
+}
+
+#[test]
+fn schemas_accept_what_is_right_and_refuse_what_is_wrong() {
+    let folder = good();
+    for (file, right, wrong) in [
+        ("inventory", GOOD, BAD),
+        ("module", MODULE, "[module]\nnam = 'x'\n"),
+    ] {
+        let schema: serde_json::Value = serde_json::from_str(&folder.run(&["schema", file]).out).unwrap();
+        let schema = jsonschema::validator_for(&schema).unwrap();
+        let value = |text: &str| serde_json::to_value(text.parse::<toml::Table>().unwrap()).unwrap();
+        let why: Vec<String> = schema
+            .iter_errors(&value(right))
+            .map(|error| error.to_string())
+            .collect();
+        assert_eq!(why, [""; 0], "{file}");
+        assert!(!schema.is_valid(&value(wrong)), "{file}");
+    }
+}
+
+#[test]
+fn completions_and_manual_pages_are_made() {
+    let folder = good();
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(
+            folder.run(&["completions", shell]).out.contains("validate"),
+            "{shell}"
+        );
+    }
+    assert!(folder.run(&["man"]).out.contains(".TH muster"));
+    assert!(folder.run(&["man", "why"]).out.contains("HOST"));
+    assert_eq!(folder.run(&["man", "nope"]).code, 64);
+}
+
+#[test]
+fn colours_come_only_where_they_are_wanted() {
+    let folder = Folder::new(&[("inventories/demo.toml", BAD)]);
+    assert!(!folder.run(&["validate"]).err.contains('\u{1b}'), "a pipe");
+    assert!(
+        folder
+            .run(&["validate", "--color", "always"])
+            .err
+            .contains('\u{1b}')
+    );
+    let mut command = folder.command(&["validate", "--color", "never"]);
+    command.env("CLICOLOR_FORCE", "1");
+    assert!(!said(command).err.contains('\u{1b}'));
+}
+
+#[test]
+fn a_reader_that_closes_its_pipe_is_no_error() {
+    let folder = good();
+    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("muster"))
+        .args(["schema", "module"])
+        .current_dir(folder.0.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+    assert_eq!(output.status.code(), Some(0));
+}

@@ -31,6 +31,11 @@ impl Sources {
         self.texts.insert(file.into(), Source { text, lines });
     }
 
+    /// Returns every file with its text, in order of the paths.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.texts.iter().map(|(file, source)| (file.as_str(), source.text.as_ref()))
+    }
+
     /// Returns a file's text.
     pub fn text(&self, file: &str) -> Option<&Arc<str>> {
         self.texts.get(file).map(|source| &source.text)

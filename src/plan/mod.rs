@@ -64,6 +64,7 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, Diagnostics> {
     }
     let mut work = Work::new(input);
     work.compare_all();
+    work.hold_what_nobody_produces();
     work.hold_what_needs_held();
     work.fill_needs();
     work.hold_without_room();
@@ -327,6 +328,22 @@ impl<'a> Work<'a> {
                 what: HeldWhat::Host(host.clone()),
                 why,
             });
+        }
+    }
+
+    /// Takes changes away that wait for an output which nothing in this plan produces, since its producer is held, or left
+    /// out by the limit.
+    fn hold_what_nobody_produces(&mut self) {
+        let waits = |change: &Change| {
+            let bodies = change.ops.iter().flat_map(|op| op.bodies().into_iter().cloned().collect::<Vec<_>>());
+            let outputs: Vec<OutputRef> = bodies.flat_map(|body| body.outputs().cloned().collect::<Vec<_>>()).collect();
+            let missing = outputs.into_iter().find(|output| self.change(&output.resource).is_none())?;
+            Some((change.target.clone(), missing.resource))
+        };
+        let changes = self.diffs.values().flat_map(|diff| diff.changes.values());
+        let waiting: Vec<(ResourceId, ResourceId)> = changes.filter_map(waits).collect();
+        for (id, producer) in waiting {
+            self.hold_change(&id, HeldWhy::Needs(producer));
         }
     }
 

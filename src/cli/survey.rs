@@ -1,0 +1,247 @@
+//! The survey: what `plan`, `apply` and `drift` share, from the files to the plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::clock::SystemClock;
+use crate::model::digest::{Digest, Fingerprint};
+use crate::model::id::HostId;
+use crate::model::observation::{FactsSeen, Observation};
+use crate::model::plan::Plan;
+use crate::model::secret::SecretSource;
+use crate::model::target::Sudo;
+use crate::model::value::Value;
+use crate::observe::{self, LookOptions, Seen};
+use crate::plan::desire::{Wished, desire};
+use crate::plan::values::Resolved;
+use crate::plan::{self, PlanInput};
+use crate::ports::{Ports, Secrets};
+use crate::resource::desired::Desired;
+use crate::store::{self, hosts::KnownHosts};
+use crate::transport::connector::{Connector, Limits, Places};
+use crate::transport::fleet::FleetTransport;
+use crate::vault;
+
+use super::console::Console;
+use super::context::Context;
+use super::exit::Exit;
+use super::global::Global;
+use super::prompter;
+
+/// How a survey goes about it.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Whether secrets are left unresolved, so that hosts are held against what was last applied.
+    pub without_secrets: bool,
+    /// Whether connections stay open for an apply.
+    pub keeps_open: bool,
+    /// A recorded look to plan from, instead of the hosts.
+    pub recorded: Option<PathBuf>,
+}
+
+/// What a survey brought.
+pub struct Survey {
+    /// The plan.
+    pub plan: Plan,
+    /// The look that it rests on.
+    pub seen: Observation,
+    /// The way to the hosts; closed unless it was to stay open.
+    pub ports: Ports,
+    /// What is known of hosts from before, with this look taken in.
+    pub known: KnownHosts,
+    /// The folder in which plans and journals of this inventory are kept.
+    pub folder: PathBuf,
+    /// Whether a host that muster knew is no longer declared; it was said.
+    pub has_lost_hosts: bool,
+}
+
+/// Reads, desires, looks and plans.
+///
+/// # Errors
+/// The exit code, after saying why.
+pub async fn survey(context: &Context, global: &Global, console: &mut Console, options: &Options) -> Result<Survey, Exit> {
+    let folder = store::folder(&context.inventory.file);
+    let mut known = store::hosts::load(&folder).map_err(|error| fail(console, context, [error.diagnostic()]))?;
+    let lost = known.lost(&context.inventory);
+    let has_lost_hosts = !lost.is_empty();
+    if has_lost_hosts {
+        console.diagnostics(&collect(lost), &context.sources);
+    }
+    let mut diagnostics = Default::default();
+    let resolved = context.resolve(&mut diagnostics);
+    let secrets = secrets(context, &resolved, console, options).await?;
+    let parallel = global.parallel.map_or(context.inventory.policy.parallel, usize::from);
+    let ports = ports(context, global, secrets.clone(), parallel);
+    let limit = match &global.limit {
+        Some(selector) => Some((selector.to_string(), context.limited(global, console)?)),
+        None => None,
+    };
+    let looked = match &options.recorded {
+        Some(path) => {
+            let seen = store::recorded::load(path).map_err(|error| fail(console, context, [error.diagnostic()]))?;
+            let facts = recorded_facts(&seen);
+            let wished = desire(&context.inventory, &context.modules, &resolved, &facts);
+            (wished, Seen { observation: seen, salts: BTreeMap::new() })
+        }
+        None => look(context, &resolved, &ports, parallel, limit.as_ref().map(|(_, hosts)| hosts), options).await,
+    };
+    let (wished, seen) = looked;
+    if wished.diagnostics.has_errors() || !wished.diagnostics.is_empty() {
+        console.diagnostics(&wished.diagnostics, &context.sources);
+    }
+    if wished.diagnostics.has_errors() {
+        return Err(Exit::Error);
+    }
+    let prints = prints(&wished.desired, &seen, &secrets);
+    let lineages = known.lineages(&context.inventory);
+    let input = PlanInput {
+        inventory: &context.inventory,
+        desired: &wished.desired,
+        seen: &seen.observation,
+        prints: &prints,
+        without_secrets: options.without_secrets || options.recorded.is_some(),
+        limit,
+        inputs: context.sources.iter().map(|(file, text)| (file.to_owned(), Digest::of(text.as_bytes()))).collect(),
+        lineages: &lineages,
+    };
+    let plan = plan::plan(&input).map_err(|diagnostics| {
+        console.diagnostics(&diagnostics, &context.sources);
+        Exit::Error
+    })?;
+    let targets = context.inventory.hosts.iter().map(|(id, host)| (id.clone(), host.target.clone())).collect();
+    known.merge(&targets, &seen.observation);
+    known.rename(&context.inventory);
+    Ok(Survey { plan, seen: seen.observation, ports, known, folder, has_lost_hosts })
+}
+
+/// Gathers facts as long as templates want more, then looks.
+async fn look(
+    context: &Context,
+    resolved: &Resolved<'_>,
+    ports: &Ports,
+    parallel: usize,
+    limit: Option<&BTreeSet<HostId>>,
+    options: &Options,
+) -> (Wished, Seen) {
+    let mut facts = FactsSeen::default();
+    let wished = loop {
+        let wished = desire(&context.inventory, &context.modules, resolved, &facts);
+        if wished.facts_wanted.is_empty() {
+            break wished;
+        }
+        // Every wanted host is known or lost afterwards, so this ends.
+        let more = observe::facts(ports, &wished.facts_wanted, parallel).await;
+        facts.known.extend(more.known);
+        facts.lost.extend(more.lost);
+    };
+    if wished.diagnostics.has_errors() {
+        return (wished, Seen::default());
+    }
+    let hosts = match limit {
+        None => context.inventory.hosts.keys().cloned().collect(),
+        Some(limit) => with_needed(&wished.desired, limit),
+    };
+    let look = LookOptions { parallel, closes: !options.keeps_open };
+    let seen = observe::look(ports, &wished.desired, &hosts, &facts, look).await;
+    (wished, seen)
+}
+
+/// Returns hosts together with those on which something lies that they need.
+fn with_needed(desired: &Desired, limit: &BTreeSet<HostId>) -> BTreeSet<HostId> {
+    let entries = limit.iter().filter_map(|host| desired.hosts.get(host)).flat_map(|host| host.entries.values());
+    let needed = entries.flat_map(|entry| entry.needs.iter().map(|need| need.host.clone()));
+    needed.chain(limit.iter().cloned()).collect()
+}
+
+fn recorded_facts(seen: &Observation) -> FactsSeen {
+    let known = seen.hosts.iter().filter_map(|(host, view)| Some((host.clone(), view.facts.clone()?)));
+    FactsSeen { known: known.collect(), lost: BTreeMap::new() }
+}
+
+/// Has the value of every secret that the inventory names, and of every sudo password.
+async fn secrets(
+    context: &Context,
+    resolved: &Resolved<'_>,
+    console: &mut Console,
+    options: &Options,
+) -> Result<Secrets, Exit> {
+    if options.recorded.is_some() {
+        return Ok(Secrets::default());
+    }
+    let mut sources = BTreeSet::new();
+    for host in context.inventory.hosts.values() {
+        if let Sudo::Password(source) = &host.target.sudo {
+            sources.insert(source.clone());
+        }
+        if !options.without_secrets {
+            let inputs = resolved.modules_of(&host.id).flat_map(|(_, inputs)| inputs.values());
+            inputs.for_each(|valued| collect_sources(&valued.value, &mut sources));
+        }
+    }
+    let inventory = &context.inventory;
+    let vault_options = vault::Options::for_inventory(&inventory.file, inventory.age_identity.clone());
+    match vault::resolve(&sources, &vault_options).await {
+        Ok(resolved) => {
+            resolved.warnings.iter().for_each(|warning| console.note(&format!("warning: {warning}")));
+            Ok(resolved.secrets)
+        }
+        Err(errors) => Err(fail(console, context, errors.iter().map(vault::VaultError::diagnostic))),
+    }
+}
+
+fn collect_sources(value: &Value, sources: &mut BTreeSet<SecretSource>) {
+    match value {
+        Value::Secret(source) => drop(sources.insert(source.clone())),
+        Value::List(values) => values.iter().for_each(|value| collect_sources(value, sources)),
+        Value::Map(values) => values.values().for_each(|value| collect_sources(value, sources)),
+        Value::None | Value::Text(_) | Value::Int(_) | Value::Bool(_) | Value::Host(_) => {}
+    }
+}
+
+fn ports(context: &Context, global: &Global, secrets: Secrets, parallel: usize) -> Ports {
+    let targets = context.inventory.hosts.iter().map(|(id, host)| (id.clone(), host.target.clone())).collect();
+    transport_ports(targets, global, secrets, parallel)
+}
+
+/// Makes the ports to a set of targets.
+pub fn transport_ports(
+    targets: BTreeMap<HostId, crate::model::target::Target>,
+    global: &Global,
+    secrets: Secrets,
+    parallel: usize,
+) -> Ports {
+    let limits = Limits { logins_max: parallel, ..Limits::default() };
+    let prompter = prompter::of(global);
+    let connector = Arc::new(Connector::new(limits, Places::of_user(), secrets.clone(), prompter));
+    Ports { transport: Arc::new(FleetTransport::new(targets, connector, secrets)), clock: Arc::new(SystemClock) }
+}
+
+/// Returns the fingerprints that the comparison needs, by host.
+fn prints(desired: &Desired, seen: &Seen, secrets: &Secrets) -> BTreeMap<HostId, BTreeMap<Digest, Fingerprint>> {
+    let outputs = plan::outputs(desired, &seen.observation);
+    let value = |output: &_| outputs.get(output).map(String::as_str);
+    let of = |(host, salt): (&HostId, &crate::ports::Salt)| {
+        let entries = desired.hosts.get(host)?.entries.values();
+        let bodies: Vec<_> =
+            entries.flat_map(|entry| entry.spec.printed()).map(|body| body.with_outputs(value)).collect();
+        Some((host.clone(), vault::prints(secrets, salt, &bodies)))
+    };
+    seen.salts.iter().filter_map(of).collect()
+}
+
+fn collect(diagnostics: impl IntoIterator<Item = crate::model::diagnostic::Diagnostic>) -> crate::model::diagnostic::Diagnostics {
+    let mut all = crate::model::diagnostic::Diagnostics::default();
+    all.extend(diagnostics);
+    all
+}
+
+/// Shows diagnostics and returns the exit code of an error.
+fn fail(
+    console: &mut Console,
+    context: &Context,
+    diagnostics: impl IntoIterator<Item = crate::model::diagnostic::Diagnostic>,
+) -> Exit {
+    console.diagnostics(&collect(diagnostics), &context.sources);
+    Exit::Error
+}

@@ -8,6 +8,7 @@
 //! `tests/architecture.rs` holds the code to it.
 
 pub mod cli;
+pub mod clock;
 pub mod keyed;
 pub mod load;
 pub mod model;

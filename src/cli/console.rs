@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::exit::Exit;
 use super::global::{Color, Global};
+use crate::report::line::Page;
 use crate::model::diagnostic::{Diagnostics, Sources};
 use crate::report::diagnostic::{self, Look};
 use crate::report::plan::JSON_FORMAT;
@@ -38,6 +39,12 @@ impl Console {
     pub fn data(&mut self, text: &str) {
         let written = std::io::stdout().lock().write_all(text.as_bytes());
         self.is_broken |= written.is_err();
+    }
+
+    /// Prints a report, in colour where standard output gets colours.
+    pub fn page(&mut self, page: &Page) {
+        let text = if self.colors_data() { page.ansi() } else { page.plain() };
+        self.data(&text);
     }
 
     /// Prints an object on a line of its own on standard output.

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::model::plan::{HeldWhy, Plan};
+
 /// How a run of the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -29,6 +31,40 @@ pub enum Exit {
     Usage = 64,
     /// Interrupted, after a clean stop.
     Interrupted = 130,
+}
+
+impl Exit {
+    /// Returns how a verb that only looks ends: with what differs, else with what could not be read, else with hosts that did
+    /// not answer. A look that left anything wanted unknown is never [`Exit::Done`].
+    pub fn of_look(plan: &Plan, reports_changes: bool) -> Self {
+        let whys = || plan.held.iter().map(|held| &held.why);
+        let is_unread = |why: &HeldWhy| {
+            matches!(why, HeldWhy::Unknown(_) | HeldWhy::NotOurs(_) | HeldWhy::MissingTool(_) | HeldWhy::AfterApply(_))
+        };
+        let is_unreachable = |why: &HeldWhy| matches!(why, HeldWhy::Unreachable(_));
+        let differs = !plan.changes.is_empty() || whys().any(|why| is_held_back(why));
+        if differs && reports_changes {
+            Self::Pending
+        } else if whys().any(is_unread) {
+            Self::Failed
+        } else if whys().any(is_unreachable) {
+            Self::Unreachable
+        } else {
+            Self::Done
+        }
+    }
+}
+
+/// Says whether something is seen to differ, and is held for another reason than that nobody could look.
+fn is_held_back(why: &HeldWhy) -> bool {
+    match why {
+        HeldWhy::ChangedByHand | HeldWhy::Protected | HeldWhy::Kept(_) | HeldWhy::Needs(_) | HeldWhy::NoRoom(_) => true,
+        HeldWhy::Unreachable(_)
+        | HeldWhy::Unknown(_)
+        | HeldWhy::NotOurs(_)
+        | HeldWhy::MissingTool(_)
+        | HeldWhy::AfterApply(_) => false,
+    }
 }
 
 impl From<Exit> for ExitCode {

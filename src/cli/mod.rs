@@ -12,10 +12,14 @@ pub mod context;
 pub mod discover;
 pub mod exit;
 pub mod global;
+pub mod prompter;
+pub mod survey;
 
 mod completions;
+mod drift;
 mod explain;
 mod man;
+mod plan;
 mod schema;
 mod validate;
 mod why;
@@ -57,6 +61,8 @@ macro_rules! verbs {
 // A verb is one line here: its file, and its name.
 verbs! {
     validate::Validate,
+    plan::Plan,
+    drift::Drift,
     why::Why,
     explain::Explain,
     schema::Schema,
@@ -88,4 +94,21 @@ fn refuse(error: &clap::Error) -> Exit {
 /// Returns the whole command line, for completions and manual pages.
 fn command() -> clap::Command {
     Cli::command()
+}
+
+/// Runs a future to its end, on as many threads as the machine has processors.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.expect("a process can start threads").block_on(future)
+}
+
+/// Returns an error with everything that led to it, outermost first.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(&format!(": {error}"));
+        source = error.source();
+    }
+    text
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::clock::SystemClock;
+use crate::keyed;
 use crate::model::digest::{Digest, Fingerprint};
 use crate::model::id::HostId;
 use crate::model::observation::{FactsSeen, Observation};
@@ -21,6 +22,7 @@ use crate::resource::desired::Desired;
 use crate::store::{self, hosts::KnownHosts};
 use crate::transport::connector::{Connector, Limits, Places};
 use crate::transport::fleet::FleetTransport;
+use crate::transport::perform::Keyed;
 use crate::vault;
 
 use super::console::Console;
@@ -28,6 +30,9 @@ use super::context::Context;
 use super::exit::Exit;
 use super::global::Global;
 use super::prompter;
+
+/// How the transport reads and edits keyed files, which is a room of its own.
+const KEYED: Keyed = Keyed { read: keyed::read, edit: keyed::edit };
 
 /// How a survey goes about it.
 #[derive(Debug, Clone, Default)]
@@ -214,7 +219,7 @@ pub fn transport_ports(
     let limits = Limits { logins_max: parallel, ..Limits::default() };
     let prompter = prompter::of(global);
     let connector = Arc::new(Connector::new(limits, Places::of_user(), secrets.clone(), prompter));
-    Ports { transport: Arc::new(FleetTransport::new(targets, connector, secrets)), clock: Arc::new(SystemClock) }
+    Ports { transport: Arc::new(FleetTransport::new(targets, connector, secrets, KEYED)), clock: Arc::new(SystemClock) }
 }
 
 /// Returns the fingerprints that the comparison needs, by host.

@@ -18,9 +18,12 @@ pub mod survey;
 mod completions;
 mod drift;
 mod explain;
+mod init;
 mod man;
 mod plan;
 mod schema;
+mod secret;
+mod show;
 mod validate;
 mod why;
 
@@ -68,6 +71,9 @@ verbs! {
     schema::Schema,
     completions::Completions,
     man::Man,
+    init::Init,
+    show::Show,
+    secret::Secret,
 }
 
 /// Runs the program with its arguments, the first of which is its own name.

@@ -47,18 +47,28 @@ impl Opened {
     }
 }
 
-/// Returns where the identity lies: as the inventory says, else as `MUSTER_AGE_IDENTITY` says.
+/// The variable that names the identity where it lies elsewhere than the inventory says, as in a pipeline.
+pub const IDENTITY_VARIABLE: &str = "MUSTER_AGE_IDENTITY";
+
+/// Returns where the identity lies: as the environment says, else as the inventory declares.
 ///
 /// # Errors
 /// A clause, if neither does, or there is no home directory for `~/`.
 pub fn identity_path(declared: Option<&str>) -> Result<PathBuf, String> {
-    let from_env = std::env::var("MUSTER_AGE_IDENTITY")
+    let from_env = std::env::var(IDENTITY_VARIABLE)
         .ok()
         .filter(|path| !path.is_empty());
-    let path = declared
-        .map(str::to_owned)
-        .or(from_env)
-        .ok_or("no age identity is given: set `age_identity` under [secrets] in the inventory, or MUSTER_AGE_IDENTITY")?;
+    let path = from_env.or(declared.map(str::to_owned)).ok_or_else(|| {
+        format!("no age identity is given: set `age_identity` under [secrets] in the inventory, or {IDENTITY_VARIABLE}")
+    })?;
+    at_home(&path)
+}
+
+/// Puts the home directory in place of a leading `~/`.
+///
+/// # Errors
+/// A clause, if there is no home directory.
+pub fn at_home(path: &str) -> Result<PathBuf, String> {
     match path.strip_prefix("~/") {
         Some(rest) => {
             let home = std::env::var_os("HOME").ok_or("HOME is not set, so `~/` means nothing")?;

@@ -158,6 +158,8 @@ pub enum CheckOutcome {
     Unreachable(String),
     /// Another run holds the host, and who.
     Locked(String),
+    /// It answers, but cannot be worked on, and why: no room for the lock, a damaged manifest.
+    Unfit(String),
 }
 
 /// How a run ended.

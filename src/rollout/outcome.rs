@@ -78,14 +78,24 @@ fn budget(rollout: &Rollout<'_>) -> String {
     )
 }
 
+/// A host that went away in the middle of a change did not answer either.
 fn unreachable(rollout: &Rollout<'_>) -> BTreeSet<HostId> {
     let is_out = |standing: &Standing| matches!(standing, Standing::Held(CheckOutcome::Unreachable(_)));
-    let lost = rollout
+    let is_gone = |state: &State| *state == State::Failed { unknown: true };
+    let held = rollout
         .hosts
         .iter()
         .filter(|(_, run)| is_out(&run.standing))
         .map(|(host, _)| *host);
-    lost.chain(rollout.down_before.iter().copied()).cloned().collect()
+    let gone = rollout
+        .changes
+        .iter()
+        .filter(|(_, state)| is_gone(state))
+        .map(|(id, _)| &id.host);
+    held.chain(gone)
+        .chain(rollout.down_before.iter().copied())
+        .cloned()
+        .collect()
 }
 
 fn trouble(rollout: &Rollout<'_>) -> Trouble {
@@ -104,8 +114,12 @@ fn trouble(rollout: &Rollout<'_>) -> Trouble {
         has_changed: !rollout.begun.is_empty(),
         is_undone: !is_left && any(|state| *state == State::Undone),
         is_halted: rollout.stops.halted.is_some(),
-        has_failed: standing(|standing| matches!(standing, Standing::Failed(_)))
-            || rollout.gates.values().any(|state| *state == GateState::Failed),
+        has_failed: standing(|standing| {
+            matches!(
+                standing,
+                Standing::Failed(_) | Standing::Held(CheckOutcome::Unfit(_))
+            )
+        }) || rollout.gates.values().any(|state| *state == GateState::Failed),
         is_unreachable: !unreachable(rollout).is_empty(),
     }
 }

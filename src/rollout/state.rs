@@ -58,7 +58,7 @@ impl Standing {
             Self::Held(CheckOutcome::Stale(differs)) => Some(format!("stale: {}", differs.join("; "))),
             Self::Held(CheckOutcome::Unreachable(why)) => Some(format!("unreachable: {why}")),
             Self::Held(CheckOutcome::Locked(who)) => Some(format!("locked: {who}")),
-            Self::Failed(why) => Some(why.clone()),
+            Self::Failed(why) | Self::Held(CheckOutcome::Unfit(why)) => Some(why.clone()),
         }
     }
 }

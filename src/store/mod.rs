@@ -11,6 +11,7 @@ use crate::model::diagnostic::Diagnostic;
 mod atomic;
 mod blob;
 pub mod hosts;
+pub mod journal;
 pub mod plan;
 pub mod recorded;
 
@@ -55,6 +56,12 @@ pub enum StoreError {
         /// What does not fit.
         why: String,
     },
+    /// Another process writes the file.
+    #[error("{} is being written by another process", path.display())]
+    Busy {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 impl StoreError {
@@ -71,6 +78,7 @@ impl StoreError {
                 code::STORED_DAMAGED,
                 "take it from version control again, or plan again",
             ),
+            Self::Busy { .. } => (code::UNREADABLE, "wait for that run to end, or interrupt it"),
         };
         let diagnostic = Diagnostic::error(code, self.to_string()).hint(hint);
         match std::error::Error::source(self) {

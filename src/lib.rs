@@ -7,6 +7,7 @@
 //! Rooms that decide are pure; rooms that touch the world do not decide. `docs/architecture.md` is the map and
 //! `tests/architecture.rs` holds the code to it.
 
+pub mod apply;
 pub mod cli;
 pub mod clock;
 pub mod keyed;

@@ -121,9 +121,10 @@ impl<'p> Rollout<'p> {
             .collect()
     }
 
-    /// Returns the value that a change of this run produced.
-    pub fn output(&self, change: &ResourceId, name: &str) -> Option<&str> {
-        self.outputs.get(change)?.get(name).map(String::as_str)
+    /// Returns the values that changes of this run produced.
+    pub fn outputs(&self) -> BTreeMap<ResourceId, BTreeMap<String, String>> {
+        let some = self.outputs.iter().filter(|(_, values)| !values.is_empty());
+        some.map(|(id, values)| ((*id).clone(), values.clone())).collect()
     }
 
     /// Returns how the run stands, and how it ended once it [is over](Self::is_over).

@@ -2,4 +2,5 @@
 // Each suite is a program of its own and uses a part of this.
 #![allow(dead_code)]
 
+pub mod fleet;
 pub mod plans;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use muster::model::change::{Action, Change, Disruption, Keep, Reason, Undo};
 use muster::model::gate::{Check, Gate, HostGate, OnDeadline};
 use muster::model::id::{HostId, ResourceId, ResourceKey};
+use muster::model::observation::Observed;
 use muster::model::op::Op;
 use muster::model::plan::{Held, HeldWhat, HeldWhy, Plan};
 use muster::model::target::{Sudo, Target, Transport};
@@ -140,6 +141,12 @@ impl Builder {
             };
             self.plan.hosts.insert(host.clone(), target);
             self.plan.basis.entry(host.clone()).or_default();
+        }
+        for change in &changes {
+            let spec = Spec::decode("file", &change.spec).expect("a file's spec");
+            let seen = spec.seen(&Observed::Absent);
+            let basis = self.plan.basis.entry(change.target.host.clone()).or_default();
+            basis.seen.insert(change.target.key.clone(), seen);
         }
         self.plan.waves.push(Wave {
             kind: WaveKind::Batch,

@@ -1,0 +1,221 @@
+//! Who performs tasks: each one ends in events, whatever happens. Failures are data here.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use crate::model::change::Change;
+use crate::model::event::{CheckOutcome, Event};
+use crate::model::id::{HostId, ResourceId, ResourceKey};
+use crate::model::manifest::{Manifest, Owned};
+use crate::ports::{Fence, LockError, LookReply, LookRequest, ReachError};
+use crate::resource::Spec;
+
+use super::fresh::{self, Trust};
+use super::{Run, entry};
+
+/// The crew of one run. It knows what its hosts' manifests say and which locks it holds.
+pub(super) struct Crew<'r, 'p> {
+    pub(super) run: &'r Run<'p>,
+    // INVARIANT: no guard of these is held across an await.
+    pub(super) fences: Mutex<BTreeMap<HostId, Fence>>,
+    /// What each manifest owned when this session first looked, before it changed anything: what an undo brings back.
+    before: Mutex<BTreeMap<HostId, BTreeMap<ResourceKey, Owned>>>,
+    /// What each manifest owns now.
+    owned: Mutex<BTreeMap<HostId, BTreeMap<ResourceKey, Owned>>>,
+}
+
+impl<'r, 'p> Crew<'r, 'p> {
+    pub(super) fn new(run: &'r Run<'p>) -> Self {
+        Self {
+            run,
+            fences: Mutex::default(),
+            before: Mutex::default(),
+            owned: Mutex::default(),
+        }
+    }
+
+    pub(super) fn change(&self, id: &ResourceId) -> &'p Change {
+        self.run
+            .plan
+            .changes
+            .get(id)
+            .expect("a rollout names only changes of its plan")
+    }
+
+    /// Locks the host and looks at what the wave is about to change there.
+    ///
+    /// The lock comes first, so that nothing can happen between the look and the change.
+    pub(super) async fn check(
+        &self,
+        host: &HostId,
+        wave: usize,
+        changes: &[&ResourceId],
+        is_touched: bool,
+    ) -> Vec<Event> {
+        let mut events = Vec::new();
+        let outcome = match self.lock(host).await {
+            Ok(locked) => {
+                events.extend(locked);
+                self.look(host, changes, is_touched).await
+            }
+            Err(error) => unlocked(error),
+        };
+        events.push(Event::Checked {
+            host: host.clone(),
+            wave,
+            outcome,
+        });
+        events
+    }
+
+    async fn look(&self, host: &HostId, changes: &[&ResourceId], is_touched: bool) -> CheckOutcome {
+        let changes: Vec<&Change> = changes.iter().map(|id| self.change(id)).collect();
+        let reply = match self.run.ports.transport.look(host, &request(&changes)).await {
+            Ok(reply) => reply,
+            Err(error) => return unreached(error),
+        };
+        let trust = Trust {
+            run: &self.run.id,
+            is_touched,
+            is_locked: true,
+        };
+        let stale = fresh::stale(self.run.plan, host, &changes, &reply, trust);
+        self.keep_manifest(host, &reply);
+        if stale.is_empty() {
+            CheckOutcome::Fresh
+        } else {
+            CheckOutcome::Stale(stale)
+        }
+    }
+
+    fn keep_manifest(&self, host: &HostId, reply: &LookReply) {
+        let owned = reply
+            .manifest
+            .present()
+            .map(|Manifest { owned, .. }| owned.clone())
+            .unwrap_or_default();
+        let mut before = self.before.lock().expect("nothing panics under it");
+        before.entry(host.clone()).or_insert_with(|| owned.clone());
+        self.owned
+            .lock()
+            .expect("nothing panics under it")
+            .insert(host.clone(), owned);
+    }
+
+    /// Returns a manifest's entry as it is now.
+    pub(super) fn owned(&self, host: &HostId, key: &ResourceKey) -> Option<Owned> {
+        self.owned
+            .lock()
+            .expect("nothing panics under it")
+            .get(host)?
+            .get(key)
+            .cloned()
+    }
+
+    /// Returns a manifest's entry as it was before this session.
+    pub(super) fn owned_before(&self, host: &HostId, key: &ResourceKey) -> Option<Owned> {
+        self.before
+            .lock()
+            .expect("nothing panics under it")
+            .get(host)?
+            .get(key)
+            .cloned()
+    }
+
+    /// Returns every output that a manifest of this run's hosts knows.
+    pub(super) fn outputs_in_manifests(&self) -> BTreeMap<ResourceId, BTreeMap<String, String>> {
+        let owned = self.owned.lock().expect("nothing panics under it");
+        let all = owned
+            .iter()
+            .flat_map(|(host, owned)| owned.iter().map(move |(key, owned)| (key.on(host), owned)));
+        all.filter(|(_, owned)| !owned.outputs.is_empty())
+            .map(|(id, owned)| (id, owned.outputs.clone()))
+            .collect()
+    }
+
+    /// Writes entries into a host's manifest. Tried again a few times, since what they say has already happened.
+    pub(super) async fn record(
+        &self,
+        host: &HostId,
+        entries: &BTreeMap<ResourceKey, Option<Owned>>,
+    ) -> Result<(), String> {
+        let fence = self.fence(host)?;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.run.ports.transport.record(host, &fence, entries).await {
+                Ok(()) => break,
+                Err(error) if tries >= RECORD_TRIES => return Err(error.to_string()),
+                Err(_) => {
+                    self.run
+                        .ports
+                        .clock
+                        .sleep(std::time::Duration::from_secs(1))
+                        .await
+                }
+            }
+        }
+        let mut owned = self.owned.lock().expect("nothing panics under it");
+        let owned = owned.entry(host.clone()).or_default();
+        for (key, entry) in entries {
+            match entry {
+                Some(entry) => drop(owned.insert(key.clone(), entry.clone())),
+                None => drop(owned.remove(key)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Records what was found as declared. It is not looked at again: whoever changed it since is found by the next look,
+    /// as a difference from what is recorded here.
+    pub(super) async fn record_takes(&self, host: &HostId) -> Vec<Event> {
+        let takes = self.run.plan.takes.get(host).map_or(&[][..], Vec::as_slice);
+        let mut entries = BTreeMap::new();
+        for take in takes {
+            let moved = take.keep.moved_from.as_ref();
+            let before = self.owned(host, moved.unwrap_or(&take.key));
+            entries.extend(moved.map(|moved| (moved.clone(), None)));
+            entries.insert(take.key.clone(), Some(entry::taken(take, before.as_ref())));
+        }
+        let error = self.record(host, &entries).await.err();
+        vec![Event::Recorded {
+            host: host.clone(),
+            error,
+        }]
+    }
+}
+
+/// How often the manifest is tried.
+const RECORD_TRIES: u32 = 3;
+
+/// Returns one look's questions about these changes.
+pub(super) fn request(changes: &[&Change]) -> LookRequest {
+    let mut request = LookRequest::default();
+    for change in changes {
+        request
+            .probes
+            .insert(change.target.key.clone(), change.probes.clone());
+        if let Ok(spec) = Spec::decode(change.target.key.kind.as_str(), &change.spec) {
+            request
+                .tools
+                .extend(spec.tools().iter().map(|tool| (*tool).to_owned()));
+        }
+    }
+    request
+}
+
+fn unlocked(error: LockError) -> CheckOutcome {
+    match error {
+        LockError::Held { .. } | LockError::Lost => CheckOutcome::Locked(error.to_string()),
+        LockError::NotOurs(why) => CheckOutcome::Stale(vec![why]),
+        LockError::Reach(error) => unreached(error),
+    }
+}
+
+/// A host that answers and makes no sense is not down.
+fn unreached(error: ReachError) -> CheckOutcome {
+    match error {
+        ReachError::Unreachable(why) | ReachError::HostKey(why) => CheckOutcome::Unreachable(why),
+        ReachError::Failed { .. } => CheckOutcome::Unfit(error.to_string()),
+    }
+}

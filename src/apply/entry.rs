@@ -1,0 +1,99 @@
+//! Entries of a manifest: what is written before a change, after it, and for what was found as declared. Pure.
+
+use std::collections::BTreeMap;
+
+use crate::model::change::{Action, Change, Keep};
+use crate::model::digest::Digest;
+use crate::model::manifest::{Origin, Owned, OwnedState, StartedWith};
+use crate::model::plan::Take;
+
+/// Returns what is written before a change begins.
+///
+/// A deletion keeps what the manifest said of the resource, so that a run that never comes back leaves something that can still be
+/// told from what somebody changed by hand.
+pub(super) fn intent(change: &Change, before: Option<&Owned>) -> Owned {
+    let entry = entry(&change.spec, &change.keep);
+    let kept = before.cloned().unwrap_or_else(|| entry.clone());
+    match change.action {
+        Action::Delete | Action::Forget => Owned {
+            state: OwnedState::Intent,
+            ..kept
+        },
+        Action::Create | Action::Update | Action::Replace => Owned {
+            state: OwnedState::Intent,
+            started_with: kept.started_with,
+            outputs: kept.outputs,
+            ..entry
+        },
+    }
+}
+
+/// What was seen of a resource after its change.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Seen {
+    /// The digest of what is there.
+    pub(super) after: Digest,
+    /// The values that it produced.
+    pub(super) outputs: BTreeMap<String, String>,
+    /// What names its present start.
+    pub(super) invocation: Option<String>,
+}
+
+/// Returns what is written when a change was seen to its end; `None` takes the entry out.
+pub(super) fn done(change: &Change, before: Option<&Owned>, seen: &Seen, at_secs: u64) -> Option<Owned> {
+    match change.action {
+        Action::Delete | Action::Forget => None,
+        Action::Create | Action::Update | Action::Replace => Some(Owned {
+            state: OwnedState::Done,
+            after: Some(seen.after.clone()),
+            changed_at_secs: Some(at_secs),
+            started_with: started_with(&change.keep, before, seen.invocation.as_deref()),
+            outputs: seen.outputs.clone(),
+            ..entry(&change.spec, &change.keep)
+        }),
+    }
+}
+
+/// Returns what something has been started with: anew where this change starts it.
+pub(super) fn started_with(
+    keep: &Keep,
+    before: Option<&Owned>,
+    invocation: Option<&str>,
+) -> Option<StartedWith> {
+    match (keep.starts, &keep.consumed, invocation) {
+        (true, Some(consumed), Some(invocation)) => Some(StartedWith {
+            consumed: consumed.clone(),
+            invocation: invocation.to_owned(),
+        }),
+        (true, _, _) => None,
+        (false, _, _) => before.and_then(|before| before.started_with.clone()),
+    }
+}
+
+/// Returns what is written for something found as declared.
+pub(super) fn taken(take: &Take, before: Option<&Owned>) -> Owned {
+    Owned {
+        state: OwnedState::Done,
+        after: Some(take.after.clone()),
+        changed_at_secs: before.and_then(|before| before.changed_at_secs),
+        started_with: before.and_then(|before| before.started_with.clone()),
+        outputs: take.outputs.clone(),
+        ..entry(&take.spec, &take.keep)
+    }
+}
+
+fn entry(spec: &serde_json::Value, keep: &Keep) -> Owned {
+    Owned {
+        origin: if keep.is_made { Origin::Made } else { Origin::Found },
+        state: OwnedState::Intent,
+        spec: spec.clone(),
+        needs: keep.needs.clone(),
+        protect: keep.protect,
+        delete: keep.delete,
+        after: None,
+        changed_at_secs: None,
+        started_with: None,
+        outputs: BTreeMap::new(),
+        made_keys: keep.made_keys.clone(),
+    }
+}

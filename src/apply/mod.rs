@@ -1,0 +1,254 @@
+//! Acting: a rollout decides, a crew performs, a journal remembers. This is the loop between them.
+//!
+//! The loop hears one event at a time: it is written to the journal, fed to the rollout, and what may start because of it is
+//! handed to the crew. `Began` is on disk before an operation starts. Nothing here decides what is done: that was
+//! decided when planning.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::model::event::{Event, RunOutcome, Task};
+use crate::model::id::{HostId, ResourceId, RunId};
+use crate::model::plan::Plan;
+use crate::ports::{Ports, Secrets};
+use crate::rollout::Rollout;
+use crate::store::StoreError;
+use crate::store::journal::Journal;
+
+mod crew;
+mod entry;
+mod fresh;
+mod gate;
+mod lock;
+mod perform;
+mod preflight;
+mod undo;
+mod verify;
+
+pub use preflight::{Refusal, preflight};
+
+use crew::Crew;
+
+/// How long a lock is held without being renewed: a third of its lease.
+const RENEW_EVERY: Duration = Duration::from_secs(20);
+
+/// A plan that is to be carried out, and by whom.
+#[derive(Clone)]
+pub struct Run<'p> {
+    /// The plan.
+    pub plan: &'p Plan,
+    /// The name of this run.
+    pub id: RunId,
+    /// Who runs it, for people: `alice@laptop`.
+    pub who: String,
+    /// Values of the plan's secrets, to compare what was written. They are written by the transport.
+    pub secrets: Secrets,
+    /// The world.
+    pub ports: Ports,
+}
+
+/// Where events are kept. The journal, but for tests.
+pub trait Log {
+    /// Writes an event. It is on disk when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    fn append(&mut self, at: jiff::Timestamp, event: &Event) -> Result<(), StoreError>;
+}
+
+impl Log for Journal {
+    fn append(&mut self, at: jiff::Timestamp, event: &Event) -> Result<(), StoreError> {
+        Self::append(self, at, event)
+    }
+}
+
+/// Hears what happens, for people who watch.
+pub trait Progress {
+    /// A task was handed to the crew.
+    fn started(&mut self, at: jiff::Timestamp, task: &Task);
+    /// Something came of it.
+    fn happened(&mut self, at: jiff::Timestamp, event: &Event);
+}
+
+/// Why a run broke off without an end in its journal. It can be resumed.
+#[derive(Debug, thiserror::Error)]
+pub enum DriveError {
+    /// The journal cannot be written, so nothing more may be done.
+    #[error("the journal cannot be kept")]
+    Journal(#[source] StoreError),
+    /// Somebody asked twice to stop.
+    #[error("left at once; nobody has seen the end of {}", list(unknown))]
+    Left {
+        /// What was in flight.
+        unknown: Vec<ResourceId>,
+    },
+}
+
+fn list(changes: &[ResourceId]) -> String {
+    match changes {
+        [] => "nothing: no change was in flight".to_owned(),
+        changes => changes
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}
+
+/// How a run begins.
+#[derive(Debug, Clone, Default)]
+pub struct Start {
+    /// Whether it goes on.
+    pub is_resumed: bool,
+    /// Hosts that are left out, each with what is stale there.
+    pub left_out: BTreeMap<HostId, Vec<String>>,
+}
+
+/// Carries a plan out, as far as it goes, and returns how it ended.
+///
+/// `rollout` is new, or replayed from the journal. The first message on `interrupts` ends what is in flight and nothing else; the
+/// second leaves at once.
+///
+/// # Errors
+/// [`DriveError`]; locks are then freed where that is possible.
+pub async fn drive(
+    run: &Run<'_>,
+    rollout: Rollout<'_>,
+    start: Start,
+    log: &mut dyn Log,
+    interrupts: &mut UnboundedReceiver<()>,
+    progress: &mut dyn Progress,
+) -> Result<RunOutcome, DriveError> {
+    let crew = Crew::new(run);
+    let mut drive = Drive {
+        run,
+        crew: &crew,
+        rollout,
+        log,
+        progress,
+        tasks: FuturesUnordered::new(),
+    };
+    let began = Event::Started {
+        who: run.who.clone(),
+        resumed: start.is_resumed,
+        left_out: start.left_out,
+    };
+    let walked = drive.walk(began, interrupts).await;
+    match walked {
+        Ok(()) => {
+            drop(std::mem::take(&mut drive.tasks));
+            crew.release_all().await;
+            let outcome = drive.rollout.outcome();
+            drive.note(&Event::Ended {
+                outcome: outcome.clone(),
+            })?;
+            Ok(outcome)
+        }
+        // An operation that is cut off keeps its host's lock until the lease ends: whoever comes next waits for it.
+        Err(error @ DriveError::Left { .. }) => Err(error),
+        Err(error @ DriveError::Journal(_)) => {
+            while drive.tasks.next().await.is_some() {}
+            crew.release_all().await;
+            Err(error)
+        }
+    }
+}
+
+struct Drive<'d, 'p> {
+    run: &'d Run<'p>,
+    crew: &'d Crew<'d, 'p>,
+    rollout: Rollout<'p>,
+    log: &'d mut dyn Log,
+    progress: &'d mut dyn Progress,
+    tasks: FuturesUnordered<LocalBoxFuture<'d, Vec<Event>>>,
+}
+
+impl<'d, 'p> Drive<'d, 'p> {
+    async fn walk(&mut self, began: Event, interrupts: &mut UnboundedReceiver<()>) -> Result<(), DriveError> {
+        let crew = self.crew;
+        let renewing = renew(self.run, crew);
+        tokio::pin!(renewing);
+        self.feed(began)?;
+        let mut is_interrupted = false;
+        while !self.rollout.is_over() {
+            tokio::select! {
+                Some(events) = self.tasks.next() => {
+                    for event in events {
+                        self.feed(event)?;
+                    }
+                }
+                Some(()) = interrupts.recv() => {
+                    if is_interrupted {
+                        let unknown = self.rollout.unseen().into_iter().cloned().collect();
+                        return Err(DriveError::Left { unknown });
+                    }
+                    is_interrupted = true;
+                    self.feed(Event::Interrupted)?;
+                }
+                never = &mut renewing => match never {},
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes one event, tells it to the rollout, and hands out what may start because of it.
+    fn feed(&mut self, event: Event) -> Result<(), DriveError> {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            self.note(&event)?;
+            for task in self.rollout.on(&event) {
+                self.hand_out(task)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, event: &Event) -> Result<(), DriveError> {
+        let at = self.run.ports.clock.now();
+        self.log.append(at, event).map_err(DriveError::Journal)?;
+        self.progress.happened(at, event);
+        Ok(())
+    }
+
+    fn hand_out(&mut self, task: Task) -> Result<(), DriveError> {
+        self.progress.started(self.run.ports.clock.now(), &task);
+        let crew = self.crew;
+        let work: LocalBoxFuture<'d, Vec<Event>> = match task {
+            Task::Check { host, wave } => {
+                let changes = self.rollout.untouched(&host, wave);
+                let is_touched = self.rollout.has_touched(&host);
+                Box::pin(async move { crew.check(&host, wave, &changes, is_touched).await })
+            }
+            Task::Apply { host, changes } => {
+                let is_again = changes.iter().any(|change| self.rollout.has_begun(change));
+                let began = Event::Began {
+                    changes: changes.clone(),
+                };
+                self.note(&began)?;
+                let started = self.rollout.on(&began);
+                debug_assert!(started.is_empty(), "an announcement starts nothing");
+                let outputs = self.rollout.outputs();
+                Box::pin(async move { crew.apply(&host, &changes, is_again, outputs).await })
+            }
+            Task::Record { host } => Box::pin(async move { crew.record_takes(&host).await }),
+            Task::Undo { host, changes } => Box::pin(async move { crew.undo(&host, &changes).await }),
+            Task::Gate { gate, host, ask } => Box::pin(async move { crew.ask(&gate, &host, &ask).await }),
+        };
+        self.tasks.push(work);
+        Ok(())
+    }
+}
+
+/// Renews every lock that is held, for ever. A lock that is lost shows at the next operation, which the host's guard refuses.
+async fn renew(run: &Run<'_>, crew: &Crew<'_, '_>) -> Infallible {
+    loop {
+        run.ports.clock.sleep(RENEW_EVERY).await;
+        crew.renew_all().await;
+    }
+}

@@ -1,0 +1,277 @@
+//! Performing changes of one host: intents, ops, a look, and the entries that say what came of it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::model::change::{Action, Change};
+use crate::model::event::Event;
+use crate::model::id::{HostId, OutputRef, ResourceId};
+use crate::model::op::Op;
+use crate::ports::{Call, Outcome, PerformError};
+
+use super::crew::Crew;
+use super::entry::{self, Seen};
+use super::verify::{self, Means, Outputs};
+
+impl Crew<'_, '_> {
+    /// Performs changes of one host that go together. `is_again` says that one of them began before: then the host is looked at first,
+    /// and what is as declared already is not done twice.
+    pub(super) async fn apply(
+        &self,
+        host: &HostId,
+        changes: &[ResourceId],
+        is_again: bool,
+        outputs: Outputs,
+    ) -> Vec<Event> {
+        let mut outputs = outputs;
+        outputs.extend(self.outputs_in_manifests());
+        let changes: Vec<&Change> = changes.iter().map(|id| self.change(id)).collect();
+        let mut events = Vec::new();
+        let mut left = changes;
+        if is_again {
+            let (settled, rest) = match self.look_again(host, &left).await {
+                Ok(outcome) => self.settle(host, &left, &outcome, &outputs).await,
+                Err(error) => return left.iter().map(|change| failed(change, &error)).collect(),
+            };
+            events.extend(settled);
+            left = rest.into_iter().map(|(change, _)| change).collect();
+        }
+        if !left.is_empty() {
+            events.extend(self.apply_now(host, &left, &outputs).await);
+        }
+        events
+    }
+
+    async fn apply_now(&self, host: &HostId, changes: &[&Change], outputs: &Outputs) -> Vec<Event> {
+        let call = match self.call(host, changes, outputs) {
+            Ok(call) => call,
+            Err(why) => {
+                return changes
+                    .iter()
+                    .map(|change| broken(change, why.clone(), false))
+                    .collect();
+            }
+        };
+        match self.run.ports.transport.perform(host, &call).await {
+            Ok(outcome) => self.judge(host, changes, &outcome, outputs, None).await,
+            Err(error) => self.after_failure(host, changes, &error, outputs).await,
+        }
+    }
+
+    /// A failure of several changes may be that of one of them, and a broken connection says nothing of the work: in both cases
+    /// the host is looked at. Where it does not answer, nobody knows.
+    async fn after_failure(
+        &self,
+        host: &HostId,
+        changes: &[&Change],
+        error: &PerformError,
+        outputs: &Outputs,
+    ) -> Vec<Event> {
+        let is_open = match error {
+            PerformError::Failed { .. } => changes.len() > 1,
+            PerformError::Unknown { .. } => true,
+            PerformError::Fenced(_) | PerformError::Reach(_) => false,
+        };
+        if is_open && let Ok(outcome) = self.look_again(host, changes).await {
+            return self.judge(host, changes, &outcome, outputs, Some(error)).await;
+        }
+        changes.iter().map(|change| failed(change, error)).collect()
+    }
+
+    /// Records what is as declared, and fails the rest: with the error that there was, else with what is not as declared.
+    async fn judge(
+        &self,
+        host: &HostId,
+        changes: &[&Change],
+        outcome: &Outcome,
+        outputs: &Outputs,
+        error: Option<&PerformError>,
+    ) -> Vec<Event> {
+        let (mut events, rest) = self.settle(host, changes, outcome, outputs).await;
+        events.extend(rest.into_iter().map(|(change, why)| match error {
+            Some(error) => failed(change, error),
+            None => broken(change, why, false),
+        }));
+        events
+    }
+
+    /// Records what is as declared, and returns the rest with what is not.
+    async fn settle<'c>(
+        &self,
+        host: &HostId,
+        changes: &[&'c Change],
+        outcome: &Outcome,
+        outputs: &Outputs,
+    ) -> (Vec<Event>, Vec<(&'c Change, String)>) {
+        let mut entries = BTreeMap::new();
+        let (mut done, mut rest): (Vec<(&Change, Seen)>, Vec<_>) = (Vec::new(), Vec::new());
+        for change in changes {
+            let key = &change.target.key;
+            let before = self.owned(host, change.keep.moved_from.as_ref().unwrap_or(key));
+            let means = Means {
+                outputs,
+                secrets: &self.run.secrets,
+                salt: &outcome.salt,
+                owned: before.as_ref(),
+            };
+            let answers = outcome.answers.get(key).map_or(&[][..], Vec::as_slice);
+            match verify::verify(change, answers, means) {
+                Ok(seen) => {
+                    entries.extend(change.keep.moved_from.clone().map(|moved| (moved, None)));
+                    let entry = entry::done(change, before.as_ref(), &seen, outcome.host_now_secs);
+                    entries.insert(key.clone(), entry);
+                    done.push((change, seen));
+                }
+                Err(why) => rest.push((*change, why)),
+            }
+        }
+        let recorded = if entries.is_empty() {
+            Ok(())
+        } else {
+            self.record(host, &entries).await
+        };
+        let event = |(change, seen): (&Change, Seen)| match &recorded {
+            Ok(()) => Event::Applied {
+                change: change.target.clone(),
+                after: seen.after,
+                outputs: seen.outputs,
+            },
+            Err(why) => broken(
+                change,
+                format!("was applied, but its manifest does not say so: {why}"),
+                true,
+            ),
+        };
+        (done.into_iter().map(event).collect(), rest)
+    }
+
+    /// Looks under the guard, so that the answer also has the host's clock and salt.
+    async fn look_again(&self, host: &HostId, changes: &[&Change]) -> Result<Outcome, PerformError> {
+        let fence = self.fence(host).map_err(PerformError::Fenced)?;
+        let call = Call {
+            fence,
+            intents: BTreeMap::new(),
+            ops: Vec::new(),
+            probes: probes(changes),
+            deadline: LOOK_TIME,
+        };
+        self.run.ports.transport.perform(host, &call).await
+    }
+
+    fn call(&self, host: &HostId, changes: &[&Change], outputs: &Outputs) -> Result<Call, String> {
+        let ops = filled(changes, outputs)?;
+        let intents = changes
+            .iter()
+            .filter(|change| change.action != Action::Forget)
+            .map(|change| {
+                let key = &change.target.key;
+                let before = self.owned(host, change.keep.moved_from.as_ref().unwrap_or(key));
+                (key.clone(), entry::intent(change, before.as_ref()))
+            });
+        Ok(Call {
+            fence: self.fence(host)?,
+            intents: intents.collect(),
+            deadline: deadline(&ops),
+            ops,
+            probes: probes(changes),
+        })
+    }
+}
+
+fn probes(changes: &[&Change]) -> BTreeMap<crate::model::id::ResourceKey, Vec<crate::model::op::Probe>> {
+    changes
+        .iter()
+        .map(|change| (change.target.key.clone(), change.probes.clone()))
+        .collect()
+}
+
+/// Returns the ops of changes with their outputs filled; neighbouring calls of the package manager become one.
+fn filled(changes: &[&Change], outputs: &Outputs) -> Result<Vec<Op>, String> {
+    let value = |output: &OutputRef| {
+        outputs
+            .get(&output.resource)
+            .and_then(|values| values.get(&output.output))
+            .map(String::as_str)
+    };
+    let mut ops: Vec<Op> = Vec::new();
+    for op in changes.iter().flat_map(|change| &change.ops) {
+        let op = op.with_outputs(&value);
+        if let Some(output) = op.bodies().iter().find_map(|body| body.outputs().next()) {
+            return Err(format!("its value `{output}` is not known"));
+        }
+        match (ops.last_mut(), op) {
+            (
+                Some(Op::Packages {
+                    install,
+                    remove,
+                    hold,
+                    unhold,
+                }),
+                Op::Packages {
+                    install: i,
+                    remove: r,
+                    hold: h,
+                    unhold: u,
+                },
+            ) => {
+                install.extend(i);
+                remove.extend(r);
+                hold.extend(h);
+                unhold.extend(u);
+            }
+            (_, op) => ops.push(op),
+        }
+    }
+    Ok(ops)
+}
+
+/// The longest that a look may take.
+pub(super) const LOOK_TIME: Duration = Duration::from_secs(120);
+
+/// Returns the longest that ops may take in all. Generous: what runs out of time ends as unknown, which costs a host.
+pub(super) fn deadline(ops: &[Op]) -> Duration {
+    let secs = |op: &Op| match op {
+        Op::Packages { .. } => 3600,
+        Op::ControlUnit { .. } => 600,
+        Op::Run { timeout_secs, .. } => timeout_secs + 60,
+        Op::WriteFile { .. }
+        | Op::SetAttributes { .. }
+        | Op::MakeDirectory { .. }
+        | Op::Link { .. }
+        | Op::RemoveFile { .. }
+        | Op::RemoveDirectory { .. }
+        | Op::Restore { .. }
+        | Op::Group { .. }
+        | Op::RemoveGroup { .. }
+        | Op::Account { .. }
+        | Op::RemoveAccount { .. }
+        | Op::ReloadUnits
+        | Op::EnableUnit { .. }
+        | Op::Sysctl { .. }
+        | Op::Settings { .. } => 120,
+    };
+    LOOK_TIME + Duration::from_secs(ops.iter().map(secs).sum())
+}
+
+fn failed(change: &Change, error: &PerformError) -> Event {
+    let tail = match error {
+        PerformError::Failed { tail, .. } => tail.clone(),
+        PerformError::Unknown { .. } | PerformError::Fenced(_) | PerformError::Reach(_) => Vec::new(),
+    };
+    let unknown = matches!(error, PerformError::Unknown { .. } | PerformError::Reach(_));
+    Event::Failed {
+        change: change.target.clone(),
+        why: error.to_string(),
+        tail,
+        unknown,
+    }
+}
+
+fn broken(change: &Change, why: String, unknown: bool) -> Event {
+    Event::Failed {
+        change: change.target.clone(),
+        why,
+        tail: Vec::new(),
+        unknown,
+    }
+}

@@ -1,0 +1,145 @@
+//! Whether a change came about: what is there now against what was wanted. Pure.
+
+use std::collections::BTreeMap;
+
+use regex::Regex;
+
+use crate::model::body::Body;
+use crate::model::change::{Action, Change, FieldChange, Shown};
+use crate::model::digest::{Digest, Fingerprint};
+use crate::model::id::{OutputRef, ResourceId};
+use crate::model::known::Known;
+use crate::model::manifest::Owned;
+use crate::model::observation::{Answer, Observed};
+use crate::model::secret::Secret;
+use crate::ports::{Salt, Secrets};
+use crate::resource::{Actual, Consumed, Context, Spec};
+
+use super::entry::{self, Seen};
+
+/// Values that other resources produced.
+pub(super) type Outputs = BTreeMap<ResourceId, BTreeMap<String, String>>;
+
+/// What a comparison after a change needs beside the answers.
+#[derive(Clone, Copy)]
+pub(super) struct Means<'a> {
+    /// Outputs of all hosts.
+    pub(super) outputs: &'a Outputs,
+    /// Values of secrets.
+    pub(super) secrets: &'a Secrets,
+    /// The host's salt.
+    pub(super) salt: &'a Salt,
+    /// What the manifest says of the resource.
+    pub(super) owned: Option<&'a Owned>,
+}
+
+/// Returns what is there after a change, or why it is not what the change was to bring about.
+pub(super) fn verify(change: &Change, answers: &[Answer], means: Means<'_>) -> Result<Seen, String> {
+    let spec = Spec::decode(change.target.key.kind.as_str(), &change.spec)?;
+    let observed = spec.read(answers);
+    let after = spec.seen(&observed);
+    match (change.action, &observed) {
+        (_, Observed::Unknown(why)) => Err(format!("was applied, but could not be read again: {why}")),
+        (Action::Forget, _) | (Action::Delete, Observed::Absent) => Ok(Seen {
+            after,
+            outputs: BTreeMap::new(),
+            invocation: None,
+        }),
+        (Action::Delete, Observed::Present(_)) => Err("was deleted, but is still there".to_owned()),
+        (Action::Create | Action::Update | Action::Replace, Observed::Absent) => {
+            Err("was applied, but is not there".to_owned())
+        }
+        (Action::Create | Action::Update | Action::Replace, Observed::Present(actual)) => {
+            settled(change, &spec, actual, means)?;
+            let outputs = outputs(&spec, actual)?;
+            Ok(Seen {
+                after,
+                outputs,
+                invocation: spec.invocation(actual),
+            })
+        }
+    }
+}
+
+fn settled(change: &Change, spec: &Spec, actual: &Actual, means: Means<'_>) -> Result<(), String> {
+    let known = known(spec, means);
+    let started_with = entry::started_with(&change.keep, means.owned, spec.invocation(actual).as_deref());
+    let owned = Owned {
+        started_with,
+        ..entry::intent(change, means.owned)
+    };
+    let consumed = change.keep.consumed.as_ref().map(|digest| Consumed {
+        digest: digest.clone(),
+        changed_at_secs: None,
+        changing: Vec::new(),
+    });
+    let context = Context {
+        known: &known,
+        owned: Some(&owned),
+        consumed: consumed.as_ref(),
+    };
+    let fields = spec.compare(actual, &context);
+    match fields.iter().find(|field| is_wanted(change, field)) {
+        Some(field) => Err(format!(
+            "was applied but is still not as declared: {}",
+            field.field
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Says whether a field that still differs should not. An update was to mend the fields that it shows, and others may be
+/// ignored on purpose; a value that nobody knows here cannot be judged.
+fn is_wanted(change: &Change, field: &FieldChange) -> bool {
+    let is_shown = change.fields.iter().any(|shown| shown.field == field.field);
+    let is_judged = !matches!(field.after, Shown::Pending(_));
+    is_judged && (is_shown || change.action != Action::Update)
+}
+
+fn known(spec: &Spec, means: Means<'_>) -> Known {
+    let flat = means.outputs.iter().flat_map(|(resource, values)| {
+        values.iter().map(|(output, value)| {
+            let output = OutputRef {
+                resource: resource.clone(),
+                output: output.clone(),
+            };
+            (output, value.clone())
+        })
+    });
+    let mut known = Known {
+        outputs: flat.collect(),
+        ..Known::default()
+    };
+    let bodies: Vec<Body> = spec
+        .printed()
+        .into_iter()
+        .map(|body| known.with_outputs(body))
+        .collect();
+    known.prints = bodies.iter().filter_map(|body| print(body, means)).collect();
+    known
+}
+
+fn print(body: &Body, means: Means<'_>) -> Option<(Digest, Fingerprint)> {
+    let value =
+        |secret: &crate::model::secret::SecretRef| means.secrets.get(&secret.source).map(Secret::reveal);
+    let text = zeroize::Zeroizing::new(body.fill(value).ok()?);
+    Some((body.digest(), Fingerprint::of(&means.salt.0, text.as_bytes())))
+}
+
+/// Reads the outputs and holds each to its pattern: what fills other files must be what it claims to be.
+fn outputs(spec: &Spec, actual: &Actual) -> Result<BTreeMap<String, String>, String> {
+    let outputs: BTreeMap<String, String> = spec.outputs(actual).into_iter().collect();
+    for (name, pattern) in spec.declared_outputs() {
+        let value = outputs
+            .get(&name)
+            .ok_or_else(|| format!("was applied, but produced no output `{name}`"))?;
+        let whole = Regex::new(&format!("^(?:{pattern})$"))
+            .map_err(|_| format!("the pattern of its output `{name}` cannot be read"))?;
+        if !whole.is_match(value) {
+            return Err(format!(
+                "was applied, but its output `{name}` does not fit its pattern `{pattern}`"
+            ));
+        }
+    }
+    Ok(outputs)
+}

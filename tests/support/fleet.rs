@@ -1,0 +1,361 @@
+//! A fleet in memory: hosts with files, manifests and locks, and faults on demand. Time passes when somebody sleeps.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use muster::model::digest::{Digest, Fingerprint};
+use muster::model::gate::Check;
+use muster::model::id::{HostId, ResourceKey, RunId};
+use muster::model::manifest::{Manifest, ManifestState, Owned};
+use muster::model::observation::{Answer, Machine};
+use muster::model::op::{ContentWanted, Op, Probe};
+use muster::model::secret::Secret;
+use muster::ports::{
+    Call, Clock, Fence, LockError, LockRequest, LookReply, LookRequest, Outcome, PerformError, Ports,
+    ReachError, Said, Salt, Secrets, Transport,
+};
+
+/// One host.
+#[derive(Debug, Clone, Default)]
+pub struct Host {
+    /// Its files: path to content.
+    pub files: BTreeMap<String, String>,
+    /// Its manifest.
+    pub manifest: Option<Manifest>,
+    /// The run that holds its lock.
+    pub locked_by: Option<RunId>,
+    /// The last token.
+    pub token: u64,
+    /// What the guard kept of paths: the content, or that nothing was there.
+    pub kept: BTreeMap<String, Option<String>>,
+    /// Whether it has a salt.
+    pub is_salted: bool,
+    /// How often each path was written.
+    pub writes: BTreeMap<String, usize>,
+}
+
+/// What goes wrong, and what gates say.
+#[derive(Debug, Clone, Default)]
+pub struct Faults {
+    /// Hosts that do not answer.
+    pub unreachable: BTreeSet<HostId>,
+    /// Paths whose write fails.
+    pub fails: BTreeSet<String>,
+    /// Paths whose write does nothing and says that it did.
+    pub lies: BTreeSet<String>,
+    /// Paths after whose write the connection breaks, once.
+    pub breaks: BTreeSet<String>,
+    /// What gates say in turn; good when nothing is left.
+    pub said: VecDeque<bool>,
+}
+
+/// The fleet, shared with whoever watches it.
+#[derive(Clone, Default)]
+pub struct Fleet {
+    hosts: Arc<Mutex<BTreeMap<HostId, Host>>>,
+    faults: Arc<Mutex<Faults>>,
+    now_secs: Arc<Mutex<i64>>,
+    /// Values for holes.
+    pub secrets: Secrets,
+}
+
+const SALT: &[u8] = b"salt";
+
+impl Fleet {
+    /// Returns the world that this fleet is.
+    pub fn ports(&self) -> Ports {
+        Ports {
+            transport: Arc::new(self.clone()),
+            clock: Arc::new(self.clone()),
+        }
+    }
+
+    /// Changes or reads a host behind muster's back.
+    pub fn host<T>(&self, name: &str, with: impl FnOnce(&mut Host) -> T) -> T {
+        with(self.all().entry(name.parse().expect("a host name")).or_default())
+    }
+
+    /// Arranges faults.
+    pub fn faults(&self, with: impl FnOnce(&mut Faults)) {
+        with(&mut self.faults.lock().unwrap());
+    }
+
+    /// Returns every file of every host.
+    pub fn files(&self) -> BTreeMap<HostId, BTreeMap<String, String>> {
+        self.all()
+            .iter()
+            .map(|(host, state)| (host.clone(), state.files.clone()))
+            .collect()
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<HostId, Host>> {
+        self.hosts.lock().unwrap()
+    }
+
+    fn reach(&self, host: &HostId) -> Result<(), ReachError> {
+        match self.faults.lock().unwrap().unreachable.contains(host) {
+            true => Err(ReachError::Unreachable("no route".to_owned())),
+            false => Ok(()),
+        }
+    }
+
+    fn guard(&self, host: &HostId, fence: &Fence) -> Result<(), PerformError> {
+        self.reach(host)?;
+        let hosts = self.all();
+        let state = &hosts[host];
+        match state.locked_by.as_ref() == Some(&fence.run) && state.token == fence.token {
+            true => Ok(()),
+            false => Err(PerformError::Fenced("the lock is another's".to_owned())),
+        }
+    }
+
+    fn act(&self, state: &mut Host, op: &Op) -> Result<(), PerformError> {
+        let mut faults = self.faults.lock().unwrap();
+        let failed = || PerformError::Failed {
+            operation: "write".into(),
+            status: 1,
+            tail: vec!["no space".into()],
+        };
+        match op {
+            Op::WriteFile { path, .. } if faults.fails.contains(path) => Err(failed()),
+            Op::WriteFile { path, .. } if faults.lies.contains(path) => Ok(()),
+            Op::WriteFile { path, body, .. } => {
+                let secret = |secret: &muster::model::secret::SecretRef| {
+                    self.secrets.get(&secret.source).map(Secret::reveal)
+                };
+                let text = body.fill(secret).map_err(|_| failed())?;
+                let before = state.files.insert(path.clone(), text);
+                state.kept.entry(path.clone()).or_insert(before);
+                *state.writes.entry(path.clone()).or_default() += 1;
+                match faults.breaks.remove(path) {
+                    true => Err(PerformError::Unknown {
+                        why: "the connection broke".to_owned(),
+                    }),
+                    false => Ok(()),
+                }
+            }
+            Op::RemoveFile { path } => {
+                let before = state.files.remove(path);
+                state.kept.entry(path.clone()).or_insert(before);
+                Ok(())
+            }
+            Op::Restore { path } => {
+                match state.kept.get(path).cloned().flatten() {
+                    Some(content) => drop(state.files.insert(path.clone(), content)),
+                    None => drop(state.files.remove(path)),
+                }
+                Ok(())
+            }
+            other => panic!("this fleet cannot do {other:?}"),
+        }
+    }
+}
+
+impl Host {
+    fn answers(&self, probes: &BTreeMap<ResourceKey, Vec<Probe>>) -> BTreeMap<ResourceKey, Vec<Answer>> {
+        let answer = |probe: &Probe| match probe {
+            Probe::Path { path, content } => self.path(path, *content),
+            other => panic!("this fleet cannot answer {other:?}"),
+        };
+        probes
+            .iter()
+            .map(|(key, probes)| (key.clone(), probes.iter().map(answer).collect()))
+            .collect()
+    }
+
+    fn path(&self, path: &str, wanted: ContentWanted) -> Answer {
+        let output = match self.files.get(path) {
+            None => "type=absent\n".to_owned(),
+            Some(content) => {
+                let head = "type=file\nmode=0644\nowner=root\ngroup=root\nchanged=1\n";
+                let size = content.len();
+                match (wanted, self.is_salted) {
+                    (ContentWanted::Print, true) => {
+                        let print = Fingerprint::of(SALT, content.as_bytes()).0;
+                        format!("{head}size={size}\nprint={print}\n")
+                    }
+                    (ContentWanted::Print, false) => format!("{head}size={size}\nopaque=yes\n"),
+                    _ => format!("{head}size={size}\nsha256={}\n\n{content}", Digest::of(content)),
+                }
+            }
+        };
+        Answer::Text { output, status: 0 }
+    }
+
+    fn write(&mut self, run: &RunId, entries: &BTreeMap<ResourceKey, Option<Owned>>) {
+        let manifest = self.manifest.as_mut().expect("a lock made it");
+        manifest.generation += 1;
+        manifest.last_run = Some(run.clone());
+        for (key, entry) in entries {
+            match entry {
+                Some(entry) => drop(manifest.owned.insert(key.clone(), entry.clone())),
+                None => drop(manifest.owned.remove(key)),
+            }
+        }
+    }
+}
+
+impl Clock for Fleet {
+    fn now(&self) -> jiff::Timestamp {
+        jiff::Timestamp::from_second(*self.now_secs.lock().unwrap()).expect("a small number")
+    }
+
+    fn sleep(&self, time: Duration) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            // Renewals have a beat of their own: they must not drive the time of those who wait.
+            if time < Duration::from_secs(20) {
+                *self.now_secs.lock().unwrap() += time.as_secs() as i64;
+            }
+        })
+    }
+}
+
+impl Transport for Fleet {
+    fn look<'a>(
+        &'a self,
+        host: &'a HostId,
+        request: &'a LookRequest,
+    ) -> BoxFuture<'a, Result<LookReply, ReachError>> {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            self.reach(host)?;
+            let mut hosts = self.all();
+            let state = hosts.entry(host.clone()).or_default();
+            Ok(LookReply {
+                machine: Machine {
+                    id: host.to_string(),
+                    missing_tools: Vec::new(),
+                    has_systemd: true,
+                },
+                manifest: state
+                    .manifest
+                    .clone()
+                    .map_or(ManifestState::Absent, ManifestState::Present),
+                facts: None,
+                salt: state.is_salted.then(|| Salt(SALT.to_vec())),
+                answers: state.answers(&request.probes),
+            })
+        })
+    }
+
+    fn lock<'a>(
+        &'a self,
+        host: &'a HostId,
+        request: &'a LockRequest,
+    ) -> BoxFuture<'a, Result<Fence, LockError>> {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            self.reach(host)?;
+            let mut hosts = self.all();
+            let state = hosts.entry(host.clone()).or_default();
+            if let Some(other) = state.locked_by.as_ref().filter(|run| **run != request.run) {
+                return Err(LockError::Held {
+                    run: other.to_string(),
+                    who: "bob".to_owned(),
+                    age_secs: 3,
+                });
+            }
+            state.locked_by = Some(request.run.clone());
+            state.token += 1;
+            state.is_salted = true;
+            state.manifest.get_or_insert_with(|| Manifest {
+                format: 1,
+                fleet: request.fleet.clone(),
+                host: host.clone(),
+                lineage: "l".to_owned(),
+                generation: 0,
+                last_run: None,
+                owned: BTreeMap::new(),
+            });
+            Ok(Fence {
+                run: request.run.clone(),
+                token: state.token,
+            })
+        })
+    }
+
+    fn renew<'a>(&'a self, _: &'a HostId, _: &'a Fence) -> BoxFuture<'a, Result<(), LockError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn release<'a>(&'a self, host: &'a HostId, fence: &'a Fence) -> BoxFuture<'a, Result<(), ReachError>> {
+        Box::pin(async move {
+            if self.guard(host, fence).is_ok() {
+                self.all().get_mut(host).expect("it was locked").locked_by = None;
+            }
+            Ok(())
+        })
+    }
+
+    fn perform<'a>(
+        &'a self,
+        host: &'a HostId,
+        call: &'a Call,
+    ) -> BoxFuture<'a, Result<Outcome, PerformError>> {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            self.guard(host, &call.fence)?;
+            let answers = {
+                let mut hosts = self.all();
+                let state = hosts.get_mut(host).expect("it was locked");
+                let intents = call
+                    .intents
+                    .iter()
+                    .map(|(key, owned)| (key.clone(), Some(owned.clone())))
+                    .collect();
+                state.write(&call.fence.run, &intents);
+                call.ops.iter().try_for_each(|op| self.act(state, op))?;
+                state.answers(&call.probes)
+            };
+            // Whoever is killed here has done the work and never hears of it.
+            tokio::task::yield_now().await;
+            Ok(Outcome {
+                answers,
+                host_now_secs: 7,
+                salt: Salt(SALT.to_vec()),
+                tail: Vec::new(),
+            })
+        })
+    }
+
+    fn record<'a>(
+        &'a self,
+        host: &'a HostId,
+        fence: &'a Fence,
+        entries: &'a BTreeMap<ResourceKey, Option<Owned>>,
+    ) -> BoxFuture<'a, Result<(), PerformError>> {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            self.guard(host, fence)?;
+            self.all()
+                .get_mut(host)
+                .expect("it was locked")
+                .write(&fence.run, entries);
+            Ok(())
+        })
+    }
+
+    fn ask<'a>(
+        &'a self,
+        host: &'a HostId,
+        _: &'a Check,
+        _: Duration,
+    ) -> BoxFuture<'a, Result<Said, ReachError>> {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            self.reach(host)?;
+            let good = self.faults.lock().unwrap().said.pop_front().unwrap_or(true);
+            Ok(Said {
+                good,
+                what: if good { "up" } else { "down" }.to_owned(),
+            })
+        })
+    }
+
+    fn close<'a>(&'a self, _: &'a HostId) -> BoxFuture<'a, ()> {
+        Box::pin(async {})
+    }
+}

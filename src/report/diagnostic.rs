@@ -106,7 +106,7 @@ fn handler(look: Look) -> GraphicalReportHandler {
 /// The texts, made harmless for a terminal without moving a byte.
 struct Shelf<'s> {
     sources: &'s Sources,
-    cleaned: BTreeMap<String, Arc<str>>,
+    cleaned: BTreeMap<String, Arc<Leaf>>,
 }
 
 impl Shelf<'_> {
@@ -116,7 +116,8 @@ impl Shelf<'_> {
             .text(file)
             .filter(|_| !self.cleaned.contains_key(file))
         {
-            self.cleaned.insert(file.to_owned(), harmless(text));
+            self.cleaned
+                .insert(file.to_owned(), Arc::new(Leaf::new(file, harmless(text))));
         }
     }
 
@@ -134,7 +135,7 @@ impl Shelf<'_> {
             .chain(near)
             .zip(std::iter::repeat(&text))
             .filter_map(|(label, text)| {
-                let span = on_one_line(&label.place, text.as_ref()?);
+                let span = on_one_line(&label.place, &text.as_ref()?.text);
                 Some((label.text.clone(), span))
             });
         let mut causes: Vec<String> = found.causes.clone();
@@ -144,17 +145,14 @@ impl Shelf<'_> {
         Report {
             found,
             labels: labels.collect(),
-            source: text.zip(main).map(|(text, main)| Excerpt {
-                file: main.place.file.clone(),
-                text,
-            }),
+            source: text,
             related: far.map(|label| self.aside(label)).collect(),
             cause: chain(causes),
         }
     }
 
     /// Returns the text to show lines of. Where a secret may stand in place of its source, that is none.
-    fn shown_text(&self, found: &Diagnostic, label: &Label) -> Option<Arc<str>> {
+    fn shown_text(&self, found: &Diagnostic, label: &Label) -> Option<Arc<Leaf>> {
         if found.code == code::BAD_SECRET_SOURCE {
             return None;
         }
@@ -162,16 +160,12 @@ impl Shelf<'_> {
     }
 
     fn aside(&self, label: &Label) -> Aside {
-        let text = self.cleaned.get(&label.place.file).cloned();
-        let span = text.as_ref().map(|text| on_one_line(&label.place, text));
-        let message = match &text {
+        let source = self.cleaned.get(&label.place.file).cloned();
+        let span = source.as_ref().map(|leaf| on_one_line(&label.place, &leaf.text));
+        let message = match &source {
             Some(_) => label.text.clone(),
             None => format!("{}, at {}", label.text, label.place),
         };
-        let source = text.map(|text| Excerpt {
-            file: label.place.file.clone(),
-            text,
-        });
         Aside {
             message,
             span,
@@ -219,42 +213,52 @@ fn whole_line(line: usize, text: &str) -> Range<usize> {
     start + indent..end
 }
 
-/// A file as miette asks for it. Finds lines from the place outwards, since files may be long and places many.
+/// A file as miette asks for it, with the offset at which each line begins: files may be long and places many.
 #[derive(Debug)]
-struct Excerpt {
+struct Leaf {
     file: String,
     text: Arc<str>,
+    lines: Vec<usize>,
 }
 
-impl SourceCode for Excerpt {
+impl Leaf {
+    fn new(file: &str, text: Arc<str>) -> Self {
+        let lines = std::iter::once(0)
+            .chain(text.match_indices('\n').map(|(at, _)| at + 1))
+            .collect();
+        Self {
+            file: file.to_owned(),
+            text,
+            lines,
+        }
+    }
+
+    /// Returns the index of the line that holds an offset.
+    fn line(&self, at: usize) -> usize {
+        self.lines.partition_point(|start| *start <= at) - 1
+    }
+}
+
+impl SourceCode for Leaf {
     fn read_span<'a>(
         &'a self,
         span: &SourceSpan,
         before: usize,
         after: usize,
     ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
-        let text: &str = &self.text;
         let end = span
             .offset()
             .checked_add(span.len())
-            .filter(|end| *end <= text.len());
-        let end = end.ok_or(MietteError::OutOfBounds)?;
-        let breaks_before = text[..span.offset()].rmatch_indices('\n').nth(before);
-        let start = breaks_before.map_or(0, |(at, _)| at + 1);
-        let breaks_after = text[end..].match_indices('\n').nth(after);
-        let stop = breaks_after.map_or(text.len(), |(at, _)| end + at + 1);
-        let data = &text.as_bytes()[start..stop];
-        let line = text[..start].matches('\n').count();
-        let count = text[..stop].lines().count();
+            .filter(|end| *end <= self.text.len());
+        let last = self.line(end.ok_or(MietteError::OutOfBounds)?) + after;
+        let first = self.line(span.offset()).saturating_sub(before);
+        let start = self.lines[first];
+        let stop = self.lines.get(last + 1).copied().unwrap_or(self.text.len());
+        let data = &self.text.as_bytes()[start..stop];
         let range = SourceSpan::from((start, stop - start));
-        Ok(Box::new(MietteSpanContents::new_named(
-            self.file.clone(),
-            data,
-            range,
-            line,
-            0,
-            count,
-        )))
+        let contents =
+            MietteSpanContents::new_named(self.file.clone(), data, range, first, 0, last + 1 - first);
+        Ok(Box::new(contents))
     }
 }
 
@@ -263,7 +267,7 @@ impl SourceCode for Excerpt {
 struct Report<'d> {
     found: &'d Diagnostic,
     labels: Vec<(String, Range<usize>)>,
-    source: Option<Excerpt>,
+    source: Option<Arc<Leaf>>,
     related: Vec<Aside>,
     cause: Option<Cause>,
 }
@@ -297,7 +301,7 @@ impl miette::Diagnostic for Report<'_> {
             .map(|hint| Box::new(escape::controls(hint)) as _)
     }
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        self.source.as_ref().map(|source| source as _)
+        self.source.as_deref().map(|source| source as _)
     }
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let spans = self.labels.iter().enumerate().map(|(index, (text, span))| {
@@ -321,7 +325,7 @@ impl miette::Diagnostic for Report<'_> {
 struct Aside {
     message: String,
     span: Option<Range<usize>>,
-    source: Option<Excerpt>,
+    source: Option<Arc<Leaf>>,
 }
 
 impl fmt::Display for Aside {
@@ -337,7 +341,7 @@ impl miette::Diagnostic for Aside {
         Some(miette::Severity::Advice)
     }
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        self.source.as_ref().map(|source| source as _)
+        self.source.as_deref().map(|source| source as _)
     }
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let span = self.span.clone()?;
@@ -430,6 +434,20 @@ mod tests {
             drawn.contains("port = 2") && !drawn.contains("above") && !drawn.contains("below"),
             "{drawn}"
         );
+    }
+
+    #[test]
+    fn two_places_of_one_file_leave_out_what_lies_between() {
+        let text = format!("first = 1\n{}second = 2\n", "between = 3\n".repeat(9));
+        let found = Diagnostic::error(code::GROUP_CONFLICT, "x")
+            .at(place("f.toml", &text, "second"), "that")
+            .and(place("f.toml", &text, "first"), "this");
+        let drawn = drawn(found, &[("f.toml", &text)]);
+        assert!(
+            drawn.contains("first = 1") && drawn.contains("second = 2") && !drawn.contains("between"),
+            "{drawn}"
+        );
+        assert!(drawn.contains("11 │ second"), "{drawn}");
     }
 
     #[test]

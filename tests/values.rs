@@ -13,6 +13,7 @@ use muster::plan::values::{Resolved, resolve};
 const APP: &str = r#"
 [module]
 name = "app"
+needs = ["base"]
 [inputs.port]
 type = "port"
 default = 1
@@ -34,6 +35,8 @@ default = {}
 
 const STRICT: &str = "[module]\nname = 'strict'\n[inputs.must]\ntype = 'size'\ndoc = 'What you know.'\n";
 
+const BASE: &str = "[module]\nname = 'base'\n";
+
 const HOSTS: &str = "[fleet]\nname = 'f'\n[hosts.a]\naddress = 'a'\n[hosts.b]\naddress = 'b'\n";
 
 /// An inventory and modules, loaded without mistakes.
@@ -45,7 +48,7 @@ struct Given {
 impl Given {
     fn new(rest: &str, vars: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        for (name, text) in [("app", APP), ("strict", STRICT)] {
+        for (name, text) in [("app", APP), ("base", BASE), ("strict", STRICT)] {
             std::fs::create_dir_all(folder.path().join("modules").join(name)).unwrap();
             std::fs::write(folder.path().join("modules").join(name).join("module.toml"), text).unwrap();
         }
@@ -79,7 +82,7 @@ impl Given {
 
 /// Returns a value of `app` on a host, and what each layer said, the winner marked.
 fn value(rest: &str, vars: &[(&str, &str)], host: &str, input: &str) -> (Value, Vec<String>) {
-    let given = Given::new(&format!("{rest}\n[[use]]\nmodule = 'app'\non = 'all'\n"), vars);
+    let given = Given::new(&format!("{rest}\n{USE_APP}"), vars);
     let (resolved, diagnostics) = given.resolve();
     assert!(diagnostics.is_empty(), "{diagnostics:?}");
     let inputs = resolved
@@ -105,7 +108,7 @@ fn wrong(rest: &str, vars: &[(&str, &str)]) -> Vec<String> {
         .collect()
 }
 
-const USE_APP: &str = "[[use]]\nmodule = 'app'\non = 'all'\n";
+const USE_APP: &str = "[[use]]\nmodule = 'app'\non = 'all'\n[[use]]\nmodule = 'base'\non = 'all'\n";
 
 #[test]
 fn each_layer_wins_over_the_one_below() {
@@ -308,4 +311,30 @@ fn values_that_nobody_takes_are_named_with_a_suggestion() {
         "{hints:?}"
     );
     assert!(hints.contains(&"did you mean `must`?"), "{hints:?}");
+}
+
+#[test]
+fn a_module_without_one_that_it_needs_is_named_with_its_hosts() {
+    let rest = "[[use]]\nmodule = 'app'\non = 'all'\n[[use]]\nmodule = 'base'\non = 'a'\n";
+    assert_eq!(
+        wrong(rest, &[]),
+        ["M0314 module `app` needs `base`, which is not used on `b`"]
+    );
+}
+
+#[test]
+fn lines_of_secrets_that_nobody_takes_are_named_and_not_shown() {
+    let conflict = "[groups.g]\nhosts = ['a']\nvalues = { password = 'one' }\n[groups.h]\nhosts = ['a']\nvalues = { password = 'two' }\n";
+    for rest in [
+        "[values.app]\npassword = 'env:A'\n".to_owned(),
+        format!("{USE_APP}{conflict}"),
+    ] {
+        let given = Given::new(&rest, &[]);
+        let (_, diagnostics) = given.resolve();
+        let others = diagnostics
+            .iter()
+            .filter(|found| found.code.to_string() != "M0702");
+        let places: Vec<bool> = others.map(|found| found.place.is_none()).collect();
+        assert_eq!(places, [true], "{diagnostics:?}");
+    }
 }

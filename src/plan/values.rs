@@ -15,6 +15,7 @@ use crate::model::secret::SecretSource;
 use crate::model::value::Value;
 
 mod layers;
+mod needs;
 mod trouble;
 mod unused;
 
@@ -118,7 +119,7 @@ impl<'a> Resolved<'a> {
 /// still as complete as it can be, so that further mistakes are found in the same run.
 ///
 /// # Errors
-/// Diagnostics `M0106`, `M0110`, `M0301`, `M0302`, `M0303` and `M0702`.
+/// Diagnostics `M0106`, `M0110`, `M0301`, `M0302`, `M0303`, `M0314` and `M0702`.
 pub fn resolve<'a>(
     inventory: &'a Inventory,
     modules: &'a BTreeMap<ModuleName, Module>,
@@ -144,6 +145,7 @@ pub fn resolve<'a>(
             resolved.hosts.entry(host).or_default().insert(name, inputs);
         }
     }
+    needs::report(inventory, modules, &used, diagnostics);
     unused::report(inventory, modules, &used, diagnostics);
     resolved
 }

@@ -74,6 +74,10 @@ fn contradiction(input: &Input, one: &GroupName, other: &GroupName, conflict: &C
     let found = Diagnostic::error(code::GROUP_CONFLICT, message)
         .hint("set it on the host itself, or on one of the groups only");
     match conflict.places {
+        // The lines are named and not shown: somebody may have written the secrets themselves.
+        [Some(first), Some(second)] if input.shape.is_secret() => found
+            .because(format!("at {first}"))
+            .because(format!("at {second}")),
         [Some(first), Some(second)] => found
             .at(first.clone(), format!("group `{one}` says this"))
             .and(second.clone(), format!("group `{other}` says that")),
@@ -111,7 +115,7 @@ fn absence(inventory: &Inventory, module: &Module, input: &Input, hosts: &[&Host
 }
 
 /// Names up to three hosts and counts the others.
-fn hosts_text(hosts: &[&HostId]) -> String {
+pub(super) fn hosts_text(hosts: &[&HostId]) -> String {
     let named: Vec<String> = hosts.iter().take(3).map(|host| format!("`{host}`")).collect();
     match hosts.len() {
         0..=3 => named.join(", "),

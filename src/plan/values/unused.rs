@@ -91,10 +91,24 @@ impl<'a> Takers<'a> {
             None => Diagnostic::error(code::UNUSED_VALUE, format!("no module takes the value `{key}`"))
                 .hint_opt(self.suggestion(key)),
         };
+        // The line of a value that is meant to be secret is named and not shown: it may hold the secret itself.
+        let is_secret = takers.iter().any(|module| self.is_secret(module, &key.input));
         diagnostics.push(match &given.origin {
+            Some(place) if is_secret => found.because(format!("set at {place}")),
             Some(place) => found.at(place.clone(), "set here"),
             None => found.because(format!("set by `--var {key}`")),
         });
+    }
+
+    fn is_secret(&self, module: &ModuleName, input: &str) -> bool {
+        let inputs = self
+            .modules
+            .get(module)
+            .into_iter()
+            .flat_map(|module| &module.inputs);
+        inputs
+            .filter(|found| found.name == input)
+            .any(|found| found.shape.is_secret())
     }
 
     fn named(&self, input: &str) -> impl Iterator<Item = &'a ModuleName> {

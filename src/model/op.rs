@@ -348,7 +348,8 @@ pub enum Probe {
     /// Answer, status 0: `want` `status` `version` separated by tabs, as dpkg-query names them (`install`, `installed`,
     /// `7.88.1-10`), or nothing if dpkg does not know it.
     Package(String),
-    /// A systemd unit. Answer: the lines of `systemctl show` for [`UNIT_PROPERTIES`].
+    /// A systemd unit. Answer, status 0: the lines of `systemctl show` for [`UNIT_PROPERTIES`], timestamps in UTC
+    /// (`Tue 2023-11-14 22:13:20 UTC`) or as `@seconds`.
     Unit(String),
     /// A kernel parameter.
     ///
@@ -410,6 +411,7 @@ pub const UNIT_PROPERTIES: &[&str] = &[
     "UnitFileState",
     "FragmentPath",
     "NeedDaemonReload",
+    "CanReload",
     "InvocationID",
     "ActiveEnterTimestamp",
     "Type",

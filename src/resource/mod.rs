@@ -450,6 +450,7 @@ mod package;
 mod path;
 mod symlink;
 mod sysctl;
+mod unit;
 
 kinds! {
     file::File,
@@ -459,4 +460,5 @@ kinds! {
     account::Account,
     package::Package,
     sysctl::Sysctl,
+    unit::Unit,
 }

@@ -136,7 +136,8 @@ unit_states() { # PROPERTIES UNIT…
     command -v systemctl >/dev/null || { echo "systemctl is not there" >&2 && return 127; }
     _properties=$1
     shift
-    systemctl show --no-pager -p "$_properties" -- "$@"
+    # In UTC, so that timestamps can be read: releases before 251 know no other form.
+    TZ=UTC systemctl show --no-pager -p "$_properties" -- "$@"
 }
 
 # Facts that rarely change.

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::exit::Exit;
 use super::global::{Color, Global};
-use crate::report::line::Page;
 use crate::model::diagnostic::{Diagnostics, Sources};
 use crate::report::diagnostic::{self, Look};
+use crate::report::line::Page;
 use crate::report::plan::JSON_FORMAT;
 
 /// The two streams, and how much and how to say.
@@ -43,7 +43,11 @@ impl Console {
 
     /// Prints a report, in colour where standard output gets colours.
     pub fn page(&mut self, page: &Page) {
-        let text = if self.colors_data() { page.ansi() } else { page.plain() };
+        let text = if self.colors_data() {
+            page.ansi()
+        } else {
+            page.plain()
+        };
         self.data(&text);
     }
 

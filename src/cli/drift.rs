@@ -33,17 +33,26 @@ impl Args {
 
     async fn drift(self, global: &Global, console: &mut Console) -> Result<Exit, Exit> {
         let context = Context::load(global, console)?;
-        let options = Options { without_secrets: self.no_secrets, ..Options::default() };
+        let options = Options {
+            without_secrets: self.no_secrets,
+            ..Options::default()
+        };
         let survey = survey::survey(&context, global, console, &options).await?;
         let extent = Extent { full: self.full };
         match self.format {
             DriftFormat::Text if !global.json => console.page(&drift::page(&survey.plan, extent)),
-            DriftFormat::Text | DriftFormat::Json => console.data(&drift::render(&survey.plan, DriftFormat::Json, extent)),
+            DriftFormat::Text | DriftFormat::Json => {
+                console.data(&drift::render(&survey.plan, DriftFormat::Json, extent))
+            }
             DriftFormat::Junit | DriftFormat::Sarif | DriftFormat::Markdown | DriftFormat::Github => {
                 console.data(&drift::render(&survey.plan, self.format, extent));
             }
         }
         let exit = Exit::of_look(&survey.plan, true);
-        Ok(if survey.has_lost_hosts { Exit::Pending } else { exit })
+        Ok(if survey.has_lost_hosts {
+            Exit::Pending
+        } else {
+            exit
+        })
     }
 }

@@ -39,7 +39,10 @@ impl Exit {
     pub fn of_look(plan: &Plan, reports_changes: bool) -> Self {
         let whys = || plan.held.iter().map(|held| &held.why);
         let is_unread = |why: &HeldWhy| {
-            matches!(why, HeldWhy::Unknown(_) | HeldWhy::NotOurs(_) | HeldWhy::MissingTool(_) | HeldWhy::AfterApply(_))
+            matches!(
+                why,
+                HeldWhy::Unknown(_) | HeldWhy::NotOurs(_) | HeldWhy::MissingTool(_) | HeldWhy::AfterApply(_)
+            )
         };
         let is_unreachable = |why: &HeldWhy| matches!(why, HeldWhy::Unreachable(_));
         let differs = !plan.changes.is_empty() || whys().any(|why| is_held_back(why));
@@ -58,7 +61,11 @@ impl Exit {
 /// Says whether something is seen to differ, and is held for another reason than that nobody could look.
 fn is_held_back(why: &HeldWhy) -> bool {
     match why {
-        HeldWhy::ChangedByHand | HeldWhy::Protected | HeldWhy::Kept(_) | HeldWhy::Needs(_) | HeldWhy::NoRoom(_) => true,
+        HeldWhy::ChangedByHand
+        | HeldWhy::Protected
+        | HeldWhy::Kept(_)
+        | HeldWhy::Needs(_)
+        | HeldWhy::NoRoom(_) => true,
         HeldWhy::Unreachable(_)
         | HeldWhy::Unknown(_)
         | HeldWhy::NotOurs(_)

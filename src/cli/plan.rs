@@ -44,7 +44,11 @@ impl Args {
 
     async fn plan(self, global: &Global, console: &mut Console) -> Result<Exit, Exit> {
         let context = Context::load(global, console)?;
-        let options = Options { without_secrets: self.no_secrets, recorded: self.recorded.clone(), keeps_open: false };
+        let options = Options {
+            without_secrets: self.no_secrets,
+            recorded: self.recorded.clone(),
+            keeps_open: false,
+        };
         let survey = survey::survey(&context, global, console, &options).await?;
         if survey.has_lost_hosts {
             return Err(Exit::Error);

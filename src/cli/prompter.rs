@@ -12,7 +12,9 @@ struct Terminal;
 
 impl Prompter for Terminal {
     fn ask(&self, question: &str) -> Option<Secret> {
-        rpassword::prompt_password(format!("{question}: ")).ok().map(Secret::new)
+        rpassword::prompt_password(format!("{question}: "))
+            .ok()
+            .map(Secret::new)
     }
 }
 

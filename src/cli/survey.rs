@@ -32,7 +32,10 @@ use super::global::Global;
 use super::prompter;
 
 /// How the transport reads and edits keyed files, which is a room of its own.
-const KEYED: Keyed = Keyed { read: keyed::read, edit: keyed::edit };
+const KEYED: Keyed = Keyed {
+    read: keyed::read,
+    edit: keyed::edit,
+};
 
 /// How a survey goes about it.
 #[derive(Debug, Clone, Default)]
@@ -65,9 +68,15 @@ pub struct Survey {
 ///
 /// # Errors
 /// The exit code, after saying why.
-pub async fn survey(context: &Context, global: &Global, console: &mut Console, options: &Options) -> Result<Survey, Exit> {
+pub async fn survey(
+    context: &Context,
+    global: &Global,
+    console: &mut Console,
+    options: &Options,
+) -> Result<Survey, Exit> {
     let folder = store::folder(&context.inventory.file);
-    let mut known = store::hosts::load(&folder).map_err(|error| fail(console, context, [error.diagnostic()]))?;
+    let mut known =
+        store::hosts::load(&folder).map_err(|error| fail(console, context, [error.diagnostic()]))?;
     let lost = known.lost(&context.inventory);
     let has_lost_hosts = !lost.is_empty();
     if has_lost_hosts {
@@ -76,7 +85,9 @@ pub async fn survey(context: &Context, global: &Global, console: &mut Console, o
     let mut diagnostics = Default::default();
     let resolved = context.resolve(&mut diagnostics);
     let secrets = secrets(context, &resolved, console, options).await?;
-    let parallel = global.parallel.map_or(context.inventory.policy.parallel, usize::from);
+    let parallel = global
+        .parallel
+        .map_or(context.inventory.policy.parallel, usize::from);
     let ports = ports(context, global, secrets.clone(), parallel);
     let limit = match &global.limit {
         Some(selector) => Some((selector.to_string(), context.limited(global, console)?)),
@@ -84,12 +95,29 @@ pub async fn survey(context: &Context, global: &Global, console: &mut Console, o
     };
     let looked = match &options.recorded {
         Some(path) => {
-            let seen = store::recorded::load(path).map_err(|error| fail(console, context, [error.diagnostic()]))?;
+            let seen =
+                store::recorded::load(path).map_err(|error| fail(console, context, [error.diagnostic()]))?;
             let facts = recorded_facts(&seen);
             let wished = desire(&context.inventory, &context.modules, &resolved, &facts);
-            (wished, Seen { observation: seen, salts: BTreeMap::new() })
+            (
+                wished,
+                Seen {
+                    observation: seen,
+                    salts: BTreeMap::new(),
+                },
+            )
         }
-        None => look(context, &resolved, &ports, parallel, limit.as_ref().map(|(_, hosts)| hosts), options).await,
+        None => {
+            look(
+                context,
+                &resolved,
+                &ports,
+                parallel,
+                limit.as_ref().map(|(_, hosts)| hosts),
+                options,
+            )
+            .await
+        }
     };
     let (wished, seen) = looked;
     if wished.diagnostics.has_errors() || !wished.diagnostics.is_empty() {
@@ -107,17 +135,33 @@ pub async fn survey(context: &Context, global: &Global, console: &mut Console, o
         prints: &prints,
         without_secrets: options.without_secrets || options.recorded.is_some(),
         limit,
-        inputs: context.sources.iter().map(|(file, text)| (file.to_owned(), Digest::of(text.as_bytes()))).collect(),
+        inputs: context
+            .sources
+            .iter()
+            .map(|(file, text)| (file.to_owned(), Digest::of(text.as_bytes())))
+            .collect(),
         lineages: &lineages,
     };
     let plan = plan::plan(&input).map_err(|diagnostics| {
         console.diagnostics(&diagnostics, &context.sources);
         Exit::Error
     })?;
-    let targets = context.inventory.hosts.iter().map(|(id, host)| (id.clone(), host.target.clone())).collect();
+    let targets = context
+        .inventory
+        .hosts
+        .iter()
+        .map(|(id, host)| (id.clone(), host.target.clone()))
+        .collect();
     known.merge(&targets, &seen.observation);
     known.rename(&context.inventory);
-    Ok(Survey { plan, seen: seen.observation, ports, known, folder, has_lost_hosts })
+    Ok(Survey {
+        plan,
+        seen: seen.observation,
+        ports,
+        known,
+        folder,
+        has_lost_hosts,
+    })
 }
 
 /// Gathers facts as long as templates want more, then looks.
@@ -147,21 +191,33 @@ async fn look(
         None => context.inventory.hosts.keys().cloned().collect(),
         Some(limit) => with_needed(&wished.desired, limit),
     };
-    let look = LookOptions { parallel, closes: !options.keeps_open };
+    let look = LookOptions {
+        parallel,
+        closes: !options.keeps_open,
+    };
     let seen = observe::look(ports, &wished.desired, &hosts, &facts, look).await;
     (wished, seen)
 }
 
 /// Returns hosts together with those on which something lies that they need.
 fn with_needed(desired: &Desired, limit: &BTreeSet<HostId>) -> BTreeSet<HostId> {
-    let entries = limit.iter().filter_map(|host| desired.hosts.get(host)).flat_map(|host| host.entries.values());
+    let entries = limit
+        .iter()
+        .filter_map(|host| desired.hosts.get(host))
+        .flat_map(|host| host.entries.values());
     let needed = entries.flat_map(|entry| entry.needs.iter().map(|need| need.host.clone()));
     needed.chain(limit.iter().cloned()).collect()
 }
 
 fn recorded_facts(seen: &Observation) -> FactsSeen {
-    let known = seen.hosts.iter().filter_map(|(host, view)| Some((host.clone(), view.facts.clone()?)));
-    FactsSeen { known: known.collect(), lost: BTreeMap::new() }
+    let known = seen
+        .hosts
+        .iter()
+        .filter_map(|(host, view)| Some((host.clone(), view.facts.clone()?)));
+    FactsSeen {
+        known: known.collect(),
+        lost: BTreeMap::new(),
+    }
 }
 
 /// Has the value of every secret that the inventory names, and of every sudo password.
@@ -180,7 +236,9 @@ async fn secrets(
             sources.insert(source.clone());
         }
         if !options.without_secrets {
-            let inputs = resolved.modules_of(&host.id).flat_map(|(_, inputs)| inputs.values());
+            let inputs = resolved
+                .modules_of(&host.id)
+                .flat_map(|(_, inputs)| inputs.values());
             inputs.for_each(|valued| collect_sources(&valued.value, &mut sources));
         }
     }
@@ -188,10 +246,17 @@ async fn secrets(
     let vault_options = vault::Options::for_inventory(&inventory.file, inventory.age_identity.clone());
     match vault::resolve(&sources, &vault_options).await {
         Ok(resolved) => {
-            resolved.warnings.iter().for_each(|warning| console.note(&format!("warning: {warning}")));
+            resolved
+                .warnings
+                .iter()
+                .for_each(|warning| console.note(&format!("warning: {warning}")));
             Ok(resolved.secrets)
         }
-        Err(errors) => Err(fail(console, context, errors.iter().map(vault::VaultError::diagnostic))),
+        Err(errors) => Err(fail(
+            console,
+            context,
+            errors.iter().map(vault::VaultError::diagnostic),
+        )),
     }
 }
 
@@ -205,7 +270,12 @@ fn collect_sources(value: &Value, sources: &mut BTreeSet<SecretSource>) {
 }
 
 fn ports(context: &Context, global: &Global, secrets: Secrets, parallel: usize) -> Ports {
-    let targets = context.inventory.hosts.iter().map(|(id, host)| (id.clone(), host.target.clone())).collect();
+    let targets = context
+        .inventory
+        .hosts
+        .iter()
+        .map(|(id, host)| (id.clone(), host.target.clone()))
+        .collect();
     transport_ports(targets, global, secrets, parallel)
 }
 
@@ -216,26 +286,45 @@ pub fn transport_ports(
     secrets: Secrets,
     parallel: usize,
 ) -> Ports {
-    let limits = Limits { logins_max: parallel, ..Limits::default() };
+    let limits = Limits {
+        logins_max: parallel,
+        ..Limits::default()
+    };
     let prompter = prompter::of(global);
-    let connector = Arc::new(Connector::new(limits, Places::of_user(), secrets.clone(), prompter));
-    Ports { transport: Arc::new(FleetTransport::new(targets, connector, secrets, KEYED)), clock: Arc::new(SystemClock) }
+    let connector = Arc::new(Connector::new(
+        limits,
+        Places::of_user(),
+        secrets.clone(),
+        prompter,
+    ));
+    Ports {
+        transport: Arc::new(FleetTransport::new(targets, connector, secrets, KEYED)),
+        clock: Arc::new(SystemClock),
+    }
 }
 
 /// Returns the fingerprints that the comparison needs, by host.
-fn prints(desired: &Desired, seen: &Seen, secrets: &Secrets) -> BTreeMap<HostId, BTreeMap<Digest, Fingerprint>> {
+fn prints(
+    desired: &Desired,
+    seen: &Seen,
+    secrets: &Secrets,
+) -> BTreeMap<HostId, BTreeMap<Digest, Fingerprint>> {
     let outputs = plan::outputs(desired, &seen.observation);
     let value = |output: &_| outputs.get(output).map(String::as_str);
     let of = |(host, salt): (&HostId, &crate::ports::Salt)| {
         let entries = desired.hosts.get(host)?.entries.values();
-        let bodies: Vec<_> =
-            entries.flat_map(|entry| entry.spec.printed()).map(|body| body.with_outputs(value)).collect();
+        let bodies: Vec<_> = entries
+            .flat_map(|entry| entry.spec.printed())
+            .map(|body| body.with_outputs(value))
+            .collect();
         Some((host.clone(), vault::prints(secrets, salt, &bodies)))
     };
     seen.salts.iter().filter_map(of).collect()
 }
 
-fn collect(diagnostics: impl IntoIterator<Item = crate::model::diagnostic::Diagnostic>) -> crate::model::diagnostic::Diagnostics {
+fn collect(
+    diagnostics: impl IntoIterator<Item = crate::model::diagnostic::Diagnostic>,
+) -> crate::model::diagnostic::Diagnostics {
     let mut all = crate::model::diagnostic::Diagnostics::default();
     all.extend(diagnostics);
     all

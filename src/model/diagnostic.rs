@@ -33,7 +33,9 @@ impl Sources {
 
     /// Returns every file with its text, in order of the paths.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.texts.iter().map(|(file, source)| (file.as_str(), source.text.as_ref()))
+        self.texts
+            .iter()
+            .map(|(file, source)| (file.as_str(), source.text.as_ref()))
     }
 
     /// Returns a file's text.

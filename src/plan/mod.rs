@@ -335,9 +335,16 @@ impl<'a> Work<'a> {
     /// out by the limit.
     fn hold_what_nobody_produces(&mut self) {
         let waits = |change: &Change| {
-            let bodies = change.ops.iter().flat_map(|op| op.bodies().into_iter().cloned().collect::<Vec<_>>());
-            let outputs: Vec<OutputRef> = bodies.flat_map(|body| body.outputs().cloned().collect::<Vec<_>>()).collect();
-            let missing = outputs.into_iter().find(|output| self.change(&output.resource).is_none())?;
+            let bodies = change
+                .ops
+                .iter()
+                .flat_map(|op| op.bodies().into_iter().cloned().collect::<Vec<_>>());
+            let outputs: Vec<OutputRef> = bodies
+                .flat_map(|body| body.outputs().cloned().collect::<Vec<_>>())
+                .collect();
+            let missing = outputs
+                .into_iter()
+                .find(|output| self.change(&output.resource).is_none())?;
             Some((change.target.clone(), missing.resource))
         };
         let changes = self.diffs.values().flat_map(|diff| diff.changes.values());

@@ -442,12 +442,14 @@ pub struct KindInfo {
 }
 
 mod account;
+mod command;
 pub mod desired;
 mod directory;
 mod file;
 mod group;
 mod package;
 mod path;
+mod settings;
 mod symlink;
 mod sysctl;
 mod unit;
@@ -461,4 +463,6 @@ kinds! {
     package::Package,
     sysctl::Sysctl,
     unit::Unit,
+    settings::Settings,
+    command::Command,
 }

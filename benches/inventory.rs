@@ -48,7 +48,8 @@ template = "app.toml.j2"
 mode     = "0640"
 "#;
 
-const TEMPLATE: &str = "url = {{ url | tojson }}\nsite = {{ site | tojson }}\nname = {{ host.id | tojson }}\n";
+const TEMPLATE: &str =
+    "url = {{ url | tojson }}\nsite = {{ site | tojson }}\nname = {{ host.id | tojson }}\n";
 
 /// Writes the inventory and its module into a folder.
 fn write(folder: &Path) {
@@ -62,8 +63,11 @@ fn write(folder: &Path) {
         .expect("writing to a String does not fail");
     }
     for site in 0..20 {
-        write!(text, "\n[groups.site-{site}]\nselect = \"site=s{site}\"\nvalues = {{ site = \"s{site}\" }}\n")
-            .expect("writing to a String does not fail");
+        write!(
+            text,
+            "\n[groups.site-{site}]\nselect = \"site=s{site}\"\nvalues = {{ site = \"s{site}\" }}\n"
+        )
+        .expect("writing to a String does not fail");
     }
     text.push_str("\n[[use]]\nmodule = \"app\"\non = \"all\"\n");
     std::fs::write(folder.join("big.toml"), text).expect("the folder is writable");
@@ -76,7 +80,9 @@ fn write(folder: &Path) {
 /// Parses, validates and renders everything; returns the number of resources.
 fn validate(folder: &Path) -> usize {
     let kinds: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
-    let modules = load::modules(&folder.join("modules"), &kinds).value.expect("modules");
+    let modules = load::modules(&folder.join("modules"), &kinds)
+        .value
+        .expect("modules");
     let names: BTreeSet<_> = modules.keys().cloned().collect();
     let loaded = load::inventory(&folder.join("big.toml"), &names, &Overrides::default());
     assert!(!loaded.diagnostics.has_errors());
@@ -94,7 +100,9 @@ fn inventory(criterion: &mut Criterion) {
     assert_eq!(validate(folder.path()), HOSTS * 2);
     let mut group = criterion.benchmark_group("inventory_5000_hosts");
     group.sample_size(10);
-    group.bench_function("parsed_validated_rendered", |bench| bench.iter(|| validate(folder.path())));
+    group.bench_function("parsed_validated_rendered", |bench| {
+        bench.iter(|| validate(folder.path()))
+    });
     group.finish();
 }
 

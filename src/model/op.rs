@@ -22,7 +22,7 @@ pub enum Op {
         body: Body,
         /// The owner's name.
         owner: String,
-        /// The group's name.
+        /// The group's name; empty is the owner's primary group.
         group: String,
         /// The mode in octal, four digits.
         mode: String,
@@ -35,7 +35,7 @@ pub enum Op {
         path: String,
         /// The owner's name.
         owner: String,
-        /// The group's name.
+        /// The group's name; empty is the owner's primary group.
         group: String,
         /// The mode in octal, four digits.
         mode: String,
@@ -46,7 +46,7 @@ pub enum Op {
         path: String,
         /// The owner's name.
         owner: String,
-        /// The group's name.
+        /// The group's name; empty is the owner's primary group.
         group: String,
         /// The mode in octal, four digits.
         mode: String,

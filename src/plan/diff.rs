@@ -200,8 +200,9 @@ impl HostDiff {
         let (action, reason) = match (&observed, owned.origin) {
             (Observed::Unknown(why), _) => return self.hold(input, key, HeldWhy::Unknown(why.clone())),
             (Observed::Absent, _) => forget(Reason::Gone),
-            (Observed::Present(_), Origin::Found) => forget(Reason::Found),
-            (Observed::Present(_), Origin::Made) => {
+            // Of a file that was found only the keys that muster made go.
+            (Observed::Present(_), Origin::Found) if owned.made_keys.is_empty() => forget(Reason::Found),
+            (Observed::Present(_), Origin::Found | Origin::Made) => {
                 if owned.protect {
                     return self.hold(input, key, HeldWhy::Protected);
                 }

@@ -442,6 +442,7 @@ pub struct KindInfo {
 }
 
 mod account;
+mod authorized_keys;
 mod command;
 pub mod desired;
 mod directory;
@@ -465,4 +466,5 @@ kinds! {
     unit::Unit,
     settings::Settings,
     command::Command,
+    authorized_keys::AuthorizedKeys,
 }

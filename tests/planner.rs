@@ -5,7 +5,7 @@ mod pretend;
 
 use muster::model::change::{Action, Disruption, Reason};
 use muster::model::manifest::{ManifestState, Origin, OwnedState};
-use muster::model::observation::{Answer, HostView, Reach};
+use muster::model::observation::{Answer, HostView};
 use muster::model::plan::{HeldWhat, HeldWhy, Plan};
 use muster::model::wave::{Canary, Share, WaveKind};
 use pretend::{Pretend, absent_answer, entry, file, file_answer, file_key, host};

@@ -364,7 +364,8 @@ pub enum Probe {
     /// Keys of a file that others own too.
     ///
     /// Answer, status 0: one JSON object: `{"type":"absent"}`, or `{"type":"file","mode","owner","group","keys":{…}}` with the wanted keys
-    /// that are there; a value that no spec declares public stands as `{"print":"…"}`. A file that cannot be parsed has
+    /// that are there; a value that no spec declares public stands as `{"print":"…"}`, or as
+    /// `{"opaque":true}` where the host has no salt yet. A file that cannot be parsed has
     /// status 65 and the parser's message, without its content.
     Settings {
         /// The absolute path.

@@ -302,15 +302,12 @@ fn units(classes: &Classes<'_>, reply: &Reply) -> Named {
             .split("\n\n")
             .filter(|block| !block.trim().is_empty())
             .collect();
-        let fitting = |index: usize, name: &str| {
-            // systemctl keeps the order of its arguments; it leaves out what is no unit's name at all.
-            let by_order = (blocks.len() == chunk.len()).then(|| blocks[index]);
-            by_order.or_else(|| blocks.iter().find(|block| has_id(block, name)).copied())
-        };
+        // One block for each name, in their order; the Id may be another name of the same unit.
+        let fitting = |index: usize| (blocks.len() == chunk.len()).then(|| blocks[index]);
         answers.extend(chunk.iter().enumerate().map(|(index, name)| {
-            let answer = match fitting(index, name) {
-                Some(block) => good(format!("{}\n", block.trim_end())),
-                None => Answer::NoAnswer(said.why()),
+            let answer = match fitting(index) {
+                Some(block) if !block.starts_with("Failed=") => good(format!("{}\n", block.trim_end())),
+                Some(_) | None => Answer::NoAnswer(said.why()),
             };
             (name.to_string(), answer)
         }));
@@ -319,10 +316,6 @@ fn units(classes: &Classes<'_>, reply: &Reply) -> Named {
         answers,
         otherwise: Answer::NoAnswer("the host did not answer".to_owned()),
     }
-}
-
-fn has_id(block: &str, name: &str) -> bool {
-    block.lines().any(|line| line.strip_prefix("Id=") == Some(name))
 }
 
 fn parameters(reply: &Reply) -> BTreeMap<Vec<u8>, (String, String)> {
@@ -603,4 +596,65 @@ fn lossy(bytes: &[u8]) -> String {
 
 fn parsed<T: std::str::FromStr>(bytes: &[u8]) -> Option<T> {
     std::str::from_utf8(bytes).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+
+    use super::*;
+
+    fn reply(name: &str, output: &str, errors: &str, status: i32) -> Reply {
+        let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+        let line = format!(
+            "{name} {} {}\n",
+            encode(&format!("{output}\n{status}")),
+            encode(errors)
+        );
+        Reply::read(line.as_bytes()).unwrap()
+    }
+
+    fn answers_of(probes: &[Probe], reply: &Reply) -> Vec<Answer> {
+        let key = ResourceKey::new("x", "x");
+        let probes = BTreeMap::from([(key.clone(), probes.to_vec())]);
+        answers(&probes, reply, &|_, _, _| Ok(BTreeMap::new()))
+            .remove(&key)
+            .unwrap()
+    }
+
+    #[test]
+    fn units_are_told_apart_by_order_and_one_without_an_answer_spoils_no_other() {
+        let probes = ["a.service", "b@.service", "c.service"].map(|unit| Probe::Unit(unit.to_owned()));
+        let output = "Id=real-a.service\nLoadState=loaded\n\nFailed=yes\n\nId=c.service\n\n";
+        let answers = answers_of(&probes, &reply("unit", output, "bad name\n", 0));
+        assert_eq!(answers[0], good("Id=real-a.service\nLoadState=loaded\n"));
+        assert_eq!(answers[1], Answer::NoAnswer("bad name".to_owned()));
+        assert_eq!(answers[2], good("Id=c.service\n"));
+    }
+
+    #[test]
+    fn a_package_of_several_architectures_is_the_installed_one() {
+        let probes = ["lib", "lib:i386", "none"].map(|name| Probe::Package(name.to_owned()));
+        let output = "lib\tamd64\tdeinstall\tconfig-files\t1\nlib\ti386\tinstall\tinstalled\t2\n";
+        let installed = good("install\tinstalled\t2\n");
+        let answers = answers_of(&probes, &reply("package", output, "no packages found\n", 1));
+        assert_eq!(answers, [installed.clone(), installed, good("")]);
+        let broken = answers_of(&probes, &reply("package", "", "dpkg-query: error\n", 2));
+        assert_eq!(broken, vec![Answer::NoAnswer("dpkg-query: error".to_owned()); 3]);
+    }
+
+    #[test]
+    fn what_the_host_did_not_say_is_no_answer() {
+        let probes = [
+            Probe::Path {
+                path: "/x".to_owned(),
+                content: ContentWanted::Text,
+            },
+            Probe::Unit("a.service".to_owned()),
+            Probe::Account("a".to_owned()),
+        ];
+        let answers = answers_of(&probes, &Reply::default());
+        assert_eq!(answers[0], bad(1, "/x cannot be read"));
+        assert!(answers[1..].iter().all(|answer| answer.missing().is_some()));
+    }
 }

@@ -180,6 +180,8 @@ claim_manifest() { # FLEET HOST
         [ "$fleet" = "$1" ] && [ "$host" = "$2" ] || refuse 93 "this machine is $host of fleet $fleet"
         return 0
     fi
+    # A new lineage over a lost manifest would forget everything that muster made here.
+    [ ! -e "$state/manifest.previous" ] || refuse 95 "$state/manifest is gone; the one before it is still there"
     read -r _lineage </proc/sys/kernel/random/uuid || refuse 97 "/proc is not there"
     true >"$state/manifest.body" && write_manifest "$1" "$2" "$_lineage" 0 - ||
         refuse 97 "$state/manifest cannot be written"

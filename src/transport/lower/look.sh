@@ -132,12 +132,19 @@ package_states() { # NAME…
     dpkg-query -W -f='${Package}\t${Architecture}\t${db:Status-Want}\t${db:Status-Status}\t${Version}\n' -- "$@"
 }
 
+# systemctl stops at the first name that it cannot look up; then each is asked alone, so that only that one is spoilt.
 unit_states() { # PROPERTIES UNIT…
     command -v systemctl >/dev/null || { echo "systemctl is not there" >&2 && return 127; }
+    [ -d /run/systemd/system ] || { echo "systemd does not run here" >&2 && return 1; }
     _properties=$1
     shift
     # In UTC, so that timestamps can be read: releases before 251 know no other form.
-    TZ=UTC systemctl show --no-pager -p "$_properties" -- "$@"
+    _states=$(TZ=UTC systemctl show --no-pager -p "$_properties" -- "$@" 2>/dev/null) &&
+        printf '%s\n' "$_states" && return
+    for _unit; do
+        TZ=UTC systemctl show --no-pager -p "$_properties" -- "$_unit" || echo 'Failed=yes'
+        echo
+    done
 }
 
 # Facts that rarely change.

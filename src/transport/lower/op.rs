@@ -327,3 +327,107 @@ fn verb_name(verb: UnitVerb) -> &'static str {
         UnitVerb::Reload => "reload",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(op: &Op) -> String {
+        act(op, &|body| body.fill(|_| Some("hunter2")))
+            .unwrap()
+            .expect("no keyed edit")
+            .code
+    }
+
+    fn set<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
+        names.map(str::to_owned).into()
+    }
+
+    #[test]
+    fn a_file_is_one_call_with_its_content_in_base64() {
+        let op = Op::WriteFile {
+            path: "/etc/it's".to_owned(),
+            body: Body::text("hello\n"),
+            owner: "root".to_owned(),
+            group: "adm".to_owned(),
+            mode: "0640".to_owned(),
+            validate: Some("app --check {}".to_owned()),
+        };
+        let id = Digest::of("/etc/it's");
+        let wanted = format!(
+            "write_file {id} '/etc/it'\\''s' root adm 0640 'app --check \"$muster_new\"' <<'END-'\naGVsbG8K\nEND-"
+        );
+        assert_eq!(code(&op), wanted);
+    }
+
+    #[test]
+    fn packages_are_one_call_whatever_is_asked() {
+        let op = Op::Packages {
+            install: [
+                ("curl".to_owned(), None),
+                ("jq".to_owned(), Some("1.6-2".to_owned())),
+            ]
+            .into(),
+            remove: set(["nano"]),
+            hold: set(["jq"]),
+            unhold: set([]),
+        };
+        assert_eq!(code(&op), "packages 'curl jq=1.6-2' nano jq ''");
+        assert_eq!(describe(&op), "install curl jq, remove nano, hold jq");
+    }
+
+    #[test]
+    fn an_account_gets_only_the_options_that_are_given() {
+        let op = Op::Account {
+            name: "app".to_owned(),
+            uid: Some(7),
+            group: None,
+            groups: Some(set([])),
+            home: None,
+            shell: Some("/bin/sh".to_owned()),
+            comment: Some("An app".to_owned()),
+            system: true,
+            make_home: false,
+        };
+        assert_eq!(
+            code(&op),
+            "ensure_account app system '' '' -u 7 -G '' -s /bin/sh -c 'An app'"
+        );
+    }
+
+    #[test]
+    fn units_parameters_and_links_are_spelled() {
+        let unit = Op::ControlUnit {
+            unit: "a.service".to_owned(),
+            verb: UnitVerb::Restart,
+        };
+        assert_eq!(code(&unit), "control_unit restart a.service");
+        assert_eq!(
+            sysctl_path("net.ipv4.conf.eth0/1.rp_filter"),
+            "/proc/sys/net/ipv4/conf/eth0.1/rp_filter"
+        );
+        let link = Op::Link {
+            path: "/a".to_owned(),
+            to: "../b c".to_owned(),
+        };
+        assert_eq!(code(&link), format!("make_link {} /a '../b c'", Digest::of("/a")));
+    }
+
+    #[test]
+    fn no_description_holds_a_secret_or_a_line_break() {
+        let secret = Body::from_pieces([crate::model::body::Piece::Secret("plain|env:P".parse().unwrap())]);
+        let op = Op::Run {
+            script: secret.clone(),
+            env: [("P".to_owned(), secret)].into(),
+            user: Some("a\nb".to_owned()),
+            directory: None,
+            timeout_secs: 5,
+        };
+        let act = act(&op, &|body| body.fill(|_| Some("hunter2"))).unwrap().unwrap();
+        assert_eq!(act.what, "run a script as a\\nb");
+        assert!(
+            !act.code.contains("hunter2"),
+            "in Base64 only: it must not end up in an argument list"
+        );
+    }
+}

@@ -127,7 +127,8 @@ remove_account() { # NAME HOME
 apt() { # ARGUMENT…
     (
         DEBIAN_FRONTEND=noninteractive apt-get -y -q -o DPkg::Lock::Timeout="$lock_wait" \
-            -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@" >"$state/apt" 2>&1 8>&-
+            -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold \
+            "$@" >"$state/apt" 2>&1 8>&-
         exit $?
     )
     _status=$?

@@ -1,17 +1,16 @@
-//! The host's guard, with the real scripts and this machine's own shell, in a state folder of its own.
+//! A host to try the guard on: this machine's own shell, with a state folder and a place for files of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use muster::model::body::Body;
-use muster::model::digest::Digest;
 use muster::model::id::{HostId, ResourceKey};
-use muster::model::manifest::{Manifest, ManifestState};
+use muster::model::manifest::{Manifest, ManifestState, Origin, Owned, OwnedState};
 use muster::model::observation::Answer;
-use muster::model::op::{ContentWanted, Op, Probe};
+use muster::model::op::{Op, Probe, SettingsFormat};
 use muster::model::target::{Sudo, Target, Transport as Way};
 use muster::ports::{
     Call, Fence, LockError, LockRequest, LookReply, LookRequest, Outcome, PerformError, Secrets, Transport,
@@ -21,18 +20,18 @@ use muster::transport::fleet::FleetTransport;
 use muster::transport::perform::Keyed;
 
 /// One pretend host: this machine, with a guard's folder and a place for files of its own.
-struct Bed {
+pub struct Bed {
     folder: tempfile::TempDir,
-    transport: FleetTransport,
-    host: HostId,
+    pub transport: FleetTransport,
+    pub host: HostId,
 }
 
 impl Bed {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self::with_secrets(Secrets::default())
     }
 
-    fn with_secrets(secrets: Secrets) -> Self {
+    pub fn with_secrets(secrets: Secrets) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let host: HostId = "h1".parse().unwrap();
         let target = Target {
@@ -55,19 +54,19 @@ impl Bed {
     }
 
     /// Returns a path for files under test.
-    fn path(&self, name: &str) -> String {
+    pub fn path(&self, name: &str) -> String {
         self.folder.path().join(name).to_str().unwrap().to_owned()
     }
 
-    fn state(&self, name: &str) -> String {
+    pub fn state(&self, name: &str) -> String {
         self.path(&format!("state/{name}"))
     }
 
-    async fn lock(&self, run: &str) -> Result<Fence, LockError> {
+    pub async fn lock(&self, run: &str) -> Result<Fence, LockError> {
         self.lock_for(run, "main").await
     }
 
-    async fn lock_for(&self, run: &str, fleet: &str) -> Result<Fence, LockError> {
+    pub async fn lock_for(&self, run: &str, fleet: &str) -> Result<Fence, LockError> {
         let request = LockRequest {
             run: run.parse().unwrap(),
             who: "alice@laptop".to_owned(),
@@ -76,11 +75,11 @@ impl Bed {
         self.transport.lock(&self.host, &request).await
     }
 
-    async fn perform(&self, fence: &Fence, ops: Vec<Op>) -> Result<Outcome, PerformError> {
+    pub async fn perform(&self, fence: &Fence, ops: Vec<Op>) -> Result<Outcome, PerformError> {
         self.transport.perform(&self.host, &call(fence, ops)).await
     }
 
-    async fn look(&self, probes: Vec<Probe>) -> (LookReply, Vec<Answer>) {
+    pub async fn look(&self, probes: Vec<Probe>) -> (LookReply, Vec<Answer>) {
         let key = ResourceKey::new("test", "x");
         let request = LookRequest {
             probes: BTreeMap::from([(key.clone(), probes)]),
@@ -91,7 +90,7 @@ impl Bed {
         (reply, answers)
     }
 
-    async fn manifest(&self) -> ManifestState {
+    pub async fn manifest(&self) -> ManifestState {
         self.transport
             .look(&self.host, &LookRequest::default())
             .await
@@ -99,7 +98,7 @@ impl Bed {
             .manifest
     }
 
-    async fn present_manifest(&self) -> Manifest {
+    pub async fn present_manifest(&self) -> Manifest {
         self.manifest()
             .await
             .present()
@@ -108,7 +107,7 @@ impl Bed {
     }
 }
 
-fn call(fence: &Fence, ops: Vec<Op>) -> Call {
+pub fn call(fence: &Fence, ops: Vec<Op>) -> Call {
     Call {
         fence: fence.clone(),
         intents: BTreeMap::new(),
@@ -118,7 +117,7 @@ fn call(fence: &Fence, ops: Vec<Op>) -> Call {
     }
 }
 
-fn write(path: &str, content: impl Into<String>) -> Op {
+pub fn write(path: &str, content: impl Into<String>) -> Op {
     Op::WriteFile {
         path: path.to_owned(),
         body: Body::text(content),
@@ -130,8 +129,8 @@ fn write(path: &str, content: impl Into<String>) -> Op {
 }
 
 /// A keyed edit that is simple enough to be seen through: `key=value` lines.
-fn read_lines(
-    _: muster::model::op::SettingsFormat,
+pub fn read_lines(
+    _: SettingsFormat,
     text: &str,
     keys: &BTreeSet<String>,
 ) -> Result<BTreeMap<String, serde_json::Value>, String> {
@@ -142,12 +141,20 @@ fn read_lines(
         .collect())
 }
 
-fn edit_lines(
-    _: muster::model::op::SettingsFormat,
+pub fn edit_lines(
+    _: SettingsFormat,
     text: Option<&str>,
     set: &BTreeMap<String, serde_json::Value>,
     remove: &BTreeSet<String>,
 ) -> Result<String, String> {
+    // Another writer: a file that says `race=PATH` is changed between the read and the write.
+    if let Some(path) = text
+        .unwrap_or_default()
+        .lines()
+        .find_map(|line| line.strip_prefix("race="))
+    {
+        std::fs::write(path, "raced=yes\n").unwrap();
+    }
     let is_kept = |line: &&str| {
         let key = line.split('=').next().unwrap_or_default();
         !set.contains_key(key) && !remove.contains(key)
@@ -163,98 +170,82 @@ fn edit_lines(
     Ok(kept.chain(new).collect())
 }
 
-fn text(answer: &Answer) -> (&str, i32) {
+pub fn text(answer: &Answer) -> (&str, i32) {
     match answer {
         Answer::Text { output, status } => (output, *status),
         Answer::NoAnswer(why) => panic!("no answer: {why}"),
     }
 }
 
-fn line<'a>(answer: &'a Answer, key: &str) -> &'a str {
+pub fn line<'a>(answer: &'a Answer, key: &str) -> &'a str {
     let head = text(answer).0.split("\n\n").next().unwrap_or_default();
     head.lines()
         .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
         .unwrap_or("(no such line)")
 }
 
-fn mode(path: impl AsRef<Path>) -> u32 {
+pub fn mode(path: impl AsRef<Path>) -> u32 {
     std::fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
-#[tokio::test]
-async fn locking_makes_the_guards_files_and_gives_growing_tokens() {
-    let bed = Bed::new();
-    let first = bed.lock("p-1").await.unwrap();
-    assert_eq!(first.token, 1);
-    assert_eq!(
-        bed.lock("p-1").await.unwrap().token,
-        2,
-        "the same run takes a new token"
-    );
-    assert_eq!(
-        (
-            mode(bed.state("")),
-            mode(bed.state("salt")),
-            mode(bed.state("fence"))
-        ),
-        (0o700, 0o600, 0o600)
-    );
-    let salt = std::fs::read_to_string(bed.state("salt")).unwrap();
-    assert_eq!(salt.len(), 45, "32 bytes in Base64 and a line break");
-    let manifest = bed.present_manifest().await;
-    assert_eq!(
-        (
-            manifest.fleet.as_str(),
-            manifest.host.as_str(),
-            manifest.generation
-        ),
-        ("main", "h1", 0)
-    );
-    assert_eq!(manifest.lineage.len(), 36);
-    assert!(manifest.owned.is_empty() && manifest.last_run.is_none());
-}
-
-#[tokio::test]
-async fn a_look_creates_nothing() {
-    let bed = Bed::new();
-    assert_eq!(bed.manifest().await, ManifestState::Absent);
-    assert!(!Path::new(&bed.state("")).exists());
-}
-
-#[tokio::test]
-async fn another_run_is_refused_while_the_lease_lasts_and_let_in_after_release() {
-    let bed = Bed::new();
-    let fence = bed.lock("p-1").await.unwrap();
-    match bed.lock("p-2").await {
-        Err(LockError::Held { run, who, age_secs }) => {
-            assert_eq!((run.as_str(), who.as_str()), ("p-1", "alice@laptop"));
-            assert!(age_secs < 60);
-        }
-        other => panic!("{other:?}"),
+pub fn owned(state: OwnedState) -> Owned {
+    Owned {
+        origin: Origin::Made,
+        state,
+        spec: serde_json::json!({"path": "/etc/x", "content": "some text\nof two lines\n"}),
+        needs: BTreeSet::new(),
+        protect: false,
+        delete: false,
+        after: None,
+        changed_at_secs: None,
+        started_with: None,
+        outputs: BTreeMap::new(),
+        made_keys: BTreeSet::new(),
     }
-    bed.transport.release(&bed.host, &fence).await.unwrap();
-    bed.transport.release(&bed.host, &fence).await.unwrap();
-    assert_eq!(bed.lock("p-2").await.unwrap().token, 2);
 }
 
-#[tokio::test]
-async fn a_file_is_written_under_the_guard_with_owner_mode_and_bytes() {
-    let bed = Bed::new();
-    let fence = bed.lock("p-1").await.unwrap();
-    let path = bed.path("a file's \"name\" $HOME\n;rm");
-    let content = "no line break at the end, a NUL \0, END-\n'\"`$(x)\\ é";
-    let outcome = bed.perform(&fence, vec![write(&path, content)]).await.unwrap();
-    assert!(outcome.host_now_secs > 1_700_000_000);
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
-    assert_eq!((mode(&path), std::fs::metadata(&path).unwrap().uid()), (0o640, 0));
-    let (_, answers) = bed
-        .look(vec![Probe::Path {
-            path: path.clone(),
-            content: ContentWanted::Text,
-        }])
-        .await;
-    let (answer, status) = text(&answers[0]);
-    assert_eq!(status, 0);
-    assert_eq!(line(&answers[0], "sha256"), Digest::of(content).0);
-    assert!(answer.ends_with(&format!("\n\n{content}")), "{answer}");
+/// Returns what an op's failure named, its status and its last lines.
+pub fn failure(result: Result<Outcome, PerformError>) -> (String, i32, String) {
+    match result {
+        Err(PerformError::Failed {
+            operation,
+            status,
+            tail,
+        }) => (operation, status, tail.join("\n")),
+        other => panic!("not a failed op: {other:?}"),
+    }
+}
+
+/// Runs a script as the transport does, with a shell of choice.
+pub fn raw(shell: &[&str], script: &str) -> std::process::Output {
+    use std::io::Write as _;
+    let mut child = spawn(shell);
+    let whole = format!("main() {{\n{script}\n}}\nmain </dev/null\n");
+    child.stdin.take().unwrap().write_all(whole.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+/// Starts a shell that reads a script.
+pub fn spawn(shell: &[&str]) -> std::process::Child {
+    use std::os::unix::process::CommandExt as _;
+    use std::process::{Command, Stdio};
+    Command::new(shell[0])
+        .args(&shell[1..])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .unwrap()
+}
+
+/// Waits until something is so, with a bound.
+pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..3000 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("waited in vain until {what}");
 }

@@ -329,6 +329,32 @@ mod tests {
         }
     }
 
+    /// The modules themselves say which values they take, so that a renamed input breaks here and not at the user's.
+    #[test]
+    fn the_modules_take_every_value_of_a_filled_starter() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("modules");
+        let mut kinds: Vec<&str> = crate::resource::KINDS.iter().map(|kind| kind.name).collect();
+        kinds.extend(["unit", "authorized_keys", "settings", "command"]);
+        let modules = load::modules(&folder, &kinds).value.unwrap();
+        for way in ways() {
+            let text = text(&"gonka".parse().unwrap(), &way)
+                .replace(
+                    "account_pubkey   = \"<FILLIN>\"",
+                    "account_pubkey = \"Au5ZQav3E36PZpGta2xUa8r9xEEo9Biph3fG5i3qaeSG\"",
+                )
+                .replace(
+                    "acme_account_email = \"<FILLIN>\"",
+                    "acme_account_email = \"me@example.com\"",
+                )
+                .replace(BLANK, "x");
+            let inventory = load(&text).value.unwrap();
+            let mut diagnostics = crate::model::diagnostic::Diagnostics::default();
+            let resolved = crate::plan::values::resolve(&inventory, &modules, &mut diagnostics);
+            assert!(diagnostics.is_empty(), "{way:?}: {:?}", diagnostics.sorted());
+            drop(resolved);
+        }
+    }
+
     #[test]
     fn secrets_are_named_and_not_held() {
         let way = Way::Auto {

@@ -294,3 +294,59 @@ fn key_file(key: &PublicKey) -> &'static str {
         _ => "ssh_host_*_key.pub",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::process::Command;
+
+    use russh::keys::load_openssh_certificate;
+
+    use super::super::ssh_config::tests::settings_of;
+    use super::*;
+
+    fn keygen(arguments: &[&str], folder: &Path) {
+        let status = Command::new("ssh-keygen")
+            .arg("-q")
+            .args(arguments)
+            .current_dir(folder)
+            .status();
+        assert!(status.expect("ssh-keygen runs").success());
+    }
+
+    /// Judges a certificate made out to `a.example.org` by a known authority, signed with these further arguments.
+    fn judge(arguments: &[&str]) -> Result<(), ReachError> {
+        let folder = tempfile::tempdir().expect("a folder");
+        for key in ["ca", "host"] {
+            keygen(&["-t", "ed25519", "-N", "", "-f", key], folder.path());
+        }
+        keygen(
+            &[&["-s", "ca", "-I", "x"], arguments, &["host.pub"]].concat(),
+            folder.path(),
+        );
+        let authority = std::fs::read_to_string(folder.path().join("ca.pub")).expect("a key");
+        let known_hosts = folder.path().join("known_hosts");
+        std::fs::write(&known_hosts, format!("@cert-authority *.example.org {authority}"))
+            .expect("known_hosts");
+        let mut settings = settings_of("a.example.org");
+        settings.known_hosts = vec![known_hosts];
+        let certificate =
+            load_openssh_certificate(folder.path().join("host-cert.pub")).expect("a certificate");
+        HostKeyCheck::gather(&Peer::new("a", &settings), &settings)?
+            .judge(&PublicKeyOrCertificate::Certificate(certificate))
+    }
+
+    #[test]
+    fn only_a_hosts_certificate_made_out_to_the_host_counts() {
+        judge(&["-h", "-n", "a.example.org"]).expect("a host's certificate");
+        for (arguments, flaw) in [
+            (&["-n", "a.example.org"][..], "it is not a host's"),
+            (&["-h", "-n", "b.example.org"], "made out to `b.example.org`"),
+            (&["-h"], "made out to ``"),
+            (&["-h", "-n", "a.example.org", "-V", "+1h:+2h"], "out of date"),
+        ] {
+            let error = judge(arguments).expect_err(flaw).to_string();
+            assert!(error.contains(flaw), "{error}");
+        }
+    }
+}

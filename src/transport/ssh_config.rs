@@ -124,10 +124,12 @@ fn settings(target: &SshTarget, places: &Places, options: &Options) -> Result<Se
         .or(one("user"))
         .unwrap_or(&places.user)
         .to_owned();
-    let port = target
-        .port
-        .or_else(|| one("port").and_then(|port| port.parse().ok()))
-        .unwrap_or(22);
+    let configured = one("port").map(str::parse).transpose();
+    let port = match (target.port, configured) {
+        (Some(port), _) | (None, Ok(Some(port))) => port,
+        (None, Ok(None)) => 22,
+        (None, Err(_)) => return Err("has a `Port` in ssh_config that is none".to_owned()),
+    };
     let tokens = Tokens {
         places,
         target,
@@ -330,6 +332,10 @@ pub(super) mod tests {
         }
     }
 
+    pub(in super::super) fn settings_of(address: &str) -> Settings {
+        from("", &target(address)).expect("settings")
+    }
+
     fn from(answer: &str, target: &SshTarget) -> Result<Settings, String> {
         settings(target, &places("/h"), &parse_answer(answer))
     }
@@ -391,6 +397,7 @@ pub(super) mod tests {
     fn what_cannot_be_done_is_said() {
         let error = from("proxycommand nc %h 22", &target("a")).unwrap_err();
         assert!(error.contains("ProxyCommand nc"), "{error}");
+        assert!(from("port ssh", &target("a")).unwrap_err().contains("`Port`"));
         let error = from("proxyjump u@:22", &target("a")).unwrap_err();
         assert!(error.contains("u@:22"), "{error}");
     }

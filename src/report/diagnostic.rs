@@ -99,8 +99,8 @@ fn handler(look: Look) -> GraphicalReportHandler {
     })
     .with_width(look.width)
     .with_links(false)
-    // Only the lines that are spoken of: a neighbour may hold what nobody asked to see.
-    .with_context_lines(0)
+    // One asks for whole lines, zero for the place alone, whose column stands in the heading: see `Leaf`.
+    .with_context_lines(1)
 }
 
 /// The texts, made harmless for a terminal without moving a byte.
@@ -240,24 +240,33 @@ impl Leaf {
 }
 
 impl SourceCode for Leaf {
+    /// Returns the place alone where no lines around it are asked for, else the lines that it stands on and no others:
+    /// a neighbour may hold what nobody asked to see.
     fn read_span<'a>(
         &'a self,
         span: &SourceSpan,
         before: usize,
-        after: usize,
+        _after: usize,
     ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
         let end = span
             .offset()
             .checked_add(span.len())
             .filter(|end| *end <= self.text.len());
-        let last = self.line(end.ok_or(MietteError::OutOfBounds)?) + after;
-        let first = self.line(span.offset()).saturating_sub(before);
-        let start = self.lines[first];
-        let stop = self.lines.get(last + 1).copied().unwrap_or(self.text.len());
+        let end = end.ok_or(MietteError::OutOfBounds)?;
+        let (first, last) = (self.line(span.offset()), self.line(end));
+        let line = self.lines[first];
+        let (start, stop, column) = match before {
+            0 => (span.offset(), end, self.text[line..span.offset()].chars().count()),
+            _ => (
+                line,
+                self.lines.get(last + 1).copied().unwrap_or(self.text.len()),
+                0,
+            ),
+        };
         let data = &self.text.as_bytes()[start..stop];
         let range = SourceSpan::from((start, stop - start));
         let contents =
-            MietteSpanContents::new_named(self.file.clone(), data, range, first, 0, last + 1 - first);
+            MietteSpanContents::new_named(self.file.clone(), data, range, first, column, last + 1 - first);
         Ok(Box::new(contents))
     }
 }

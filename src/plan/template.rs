@@ -166,7 +166,7 @@ impl RenderError {
 
 /// Returns the expression of a string that is exactly one `{{ expression }}`.
 fn sole_expression(text: &str) -> Option<&str> {
-    let inner = text.trim().strip_prefix("{{")?.strip_suffix("}}")?;
+    let inner = text.strip_prefix("{{")?.strip_suffix("}}")?;
     let is_one =
         !inner.contains("{{") && !inner.contains("}}") && !inner.starts_with('-') && !inner.ends_with('-');
     is_one.then_some(inner.trim())
@@ -406,6 +406,7 @@ mod tests {
         assert_eq!(render("{{ port }}"), serde_json::json!(80));
         assert_eq!(render("{{ names }}"), serde_json::json!(["a", "b"]));
         assert_eq!(render("{{ port }}:{{ port }}"), serde_json::json!("80:80"));
+        assert_eq!(render("{{ port }}\n"), serde_json::json!("80\n"));
     }
 
     #[test]

@@ -34,6 +34,22 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// Returns how a run that acted ends, from the code that its journal holds.
+    pub fn of_run(code: u8) -> Self {
+        let all = [
+            Self::Done,
+            Self::Failed,
+            Self::Unreachable,
+            Self::Locked,
+            Self::Stale,
+            Self::Refused,
+            Self::Halted,
+            Self::RolledBack,
+            Self::Interrupted,
+        ];
+        all.into_iter().find(|exit| *exit as u8 == code).unwrap_or(Self::Error)
+    }
+
     /// Returns how a verb that only looks ends: with what differs, else with what could not be read, else with hosts that did
     /// not answer. A look that left anything wanted unknown is never [`Exit::Done`].
     pub fn of_look(plan: &Plan, reports_changes: bool) -> Self {

@@ -15,12 +15,15 @@ pub mod global;
 pub mod prompter;
 pub mod survey;
 
+mod apply;
+mod carry;
 mod completions;
 mod drift;
 mod explain;
 mod init;
 mod man;
 mod plan;
+mod resume;
 mod schema;
 mod secret;
 mod show;
@@ -65,6 +68,8 @@ macro_rules! verbs {
 verbs! {
     validate::Validate,
     plan::Plan,
+    apply::Apply,
+    resume::Resume,
     drift::Drift,
     why::Why,
     explain::Explain,

@@ -56,6 +56,8 @@ pub struct Survey {
     pub seen: Observation,
     /// The way to the hosts; closed unless it was to stay open.
     pub ports: Ports,
+    /// The values of the secrets that the inventory names.
+    pub secrets: Secrets,
     /// What is known of hosts from before, with this look taken in.
     pub known: KnownHosts,
     /// The folder in which plans and journals of this inventory are kept.
@@ -158,6 +160,7 @@ pub async fn survey(
         plan,
         seen: seen.observation,
         ports,
+        secrets,
         known,
         folder,
         has_lost_hosts,

@@ -135,6 +135,15 @@ codes! {
     SAME_MACHINE = 402, "Two hosts of the inventory are one machine.",
         "Their machine-id or their manifest's lineage is the same. A cloned disk image has one machine-id: make a new one (`systemd-machine-id-setup` after removing /etc/machine-id), or remove one of the two hosts.";
 
+    PLAN_STALE = 601, "The plan rests on what is no longer so.",
+        "Between plan and apply somebody or something changed what the plan is about, so nothing was done. Plan again and read what differs now, or leave the stale hosts out with `--skip-stale`.";
+    PLAN_OLD = 602, "The plan is too old to be applied.",
+        "`plan_max_age` in the inventory's policy says how long a plan may be applied after it was made. Plan again.";
+    NOTHING_TO_RESUME = 603, "There is no run to go on with.",
+        "`muster resume` goes on with the latest run that did not come to its end, or with the run that it is given. What is left is found by planning again.";
+    RUN_BROKEN_OFF = 604, "The run broke off.",
+        "The journal says how far it came. `muster resume` goes on: it looks at what began without an end, and assumes nothing.";
+
     SECRET_UNAVAILABLE = 701, "A secret cannot be had.",
         "The message names its source, never its value.";
     BAD_SECRET_SOURCE = 702, "The secret's source cannot be read.",

@@ -1,0 +1,335 @@
+//! Carrying a plan out: what `apply` and `resume` share, from the plan to the exit code.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::console::Console;
+use super::exit::Exit;
+use super::global::Global;
+use super::survey::transport_ports;
+use crate::apply::{self, DriveError, Refusal, Run, Start};
+use crate::model::body::Body;
+use crate::model::change::Undo;
+use crate::model::code;
+use crate::model::diagnostic::{Diagnostic, Diagnostics, Sources};
+use crate::model::event::{Event, Task};
+use crate::model::id::{PlanId, RunId};
+use crate::model::op::Op;
+use crate::model::plan::Plan;
+use crate::model::secret::SecretSource;
+use crate::model::target::{Sudo, Target};
+use crate::ports::{Ports, Secrets};
+use crate::report::progress::{Progress, Telling};
+use crate::resource::Spec;
+use crate::rollout::{Rollout, replay};
+use crate::store::journal::{Header, JOURNAL_FORMAT, Journal, Recorded};
+use crate::store::{self, StoreError};
+use crate::vault;
+
+/// A plan with everything that carrying it out needs.
+pub struct Work {
+    plan: Plan,
+    id: PlanId,
+    folder: PathBuf,
+    ports: Ports,
+    secrets: Secrets,
+    telling: Telling,
+    colors: bool,
+}
+
+/// How a new run begins.
+#[derive(Debug, Clone, Copy)]
+pub struct Begin {
+    /// When the plan was made; `None` for just now.
+    pub made_at: Option<jiff::Timestamp>,
+    /// Whether stale hosts are left out.
+    pub skips_stale: bool,
+}
+
+/// Makes ready to carry out a saved plan: has its secrets, and a way to its hosts.
+///
+/// # Errors
+/// [`Exit::Error`], after saying why.
+pub async fn open(
+    plan: Plan,
+    id: PlanId,
+    folder: PathBuf,
+    global: &Global,
+    console: &mut Console,
+) -> Result<Work, Exit> {
+    let options = vault::Options::for_inventory(&plan.inventory_file, age_identity(&plan.inventory_file));
+    let secrets = match vault::resolve(&sources(&plan), &options).await {
+        Ok(resolved) => {
+            resolved
+                .warnings
+                .iter()
+                .for_each(|warning| console.note(&format!("warning: {warning}")));
+            resolved.secrets
+        }
+        Err(errors) => {
+            return Err(fail_all(
+                console,
+                errors.iter().map(vault::VaultError::diagnostic),
+            ));
+        }
+    };
+    let parallel = global.parallel.map_or(plan.policy.parallel, usize::from);
+    let ports = transport_ports(plan.hosts.clone(), global, secrets.clone(), parallel);
+    Ok(with(plan, id, folder, ports, secrets, global))
+}
+
+/// Makes ready to carry out a plan with what is there already.
+pub fn with(
+    mut plan: Plan,
+    id: PlanId,
+    folder: PathBuf,
+    ports: Ports,
+    secrets: Secrets,
+    global: &Global,
+) -> Work {
+    if let Some(parallel) = global.parallel {
+        plan.policy.parallel = parallel.into();
+    }
+    let console = Console::new(global);
+    let telling = match (global.json, global.quiet, console.is_live()) {
+        (true, _, _) => Telling::Json,
+        (_, true, _) => Telling::Quiet,
+        (_, _, true) => Telling::Live,
+        (_, _, false) => Telling::Plain,
+    };
+    Work {
+        plan,
+        id,
+        folder,
+        ports,
+        secrets,
+        telling,
+        colors: console.colors_errors(),
+    }
+}
+
+impl Work {
+    /// Begins a new run.
+    ///
+    /// # Errors
+    /// The exit code, after saying why, if nothing was done.
+    pub async fn begin(self, begin: Begin, console: &mut Console) -> Result<Exit, Exit> {
+        let stored = |console: &mut Console, error: StoreError| fail(console, error.diagnostic());
+        let id = store::plan::next_run(&self.folder, &self.id).map_err(|error| stored(console, error))?;
+        let run = self.run(&id);
+        let left_out = match apply::preflight(&run, begin.made_at, begin.skips_stale).await {
+            Ok(left_out) => left_out,
+            Err(refusal) => return Err(refused(console, &refusal)),
+        };
+        for (host, stale) in &left_out {
+            console.note(&format!("{host} is left out: {}", stale.join("; ")));
+        }
+        let header = Header {
+            format: JOURNAL_FORMAT,
+            plan: self.id.clone(),
+            run: id,
+            by_version: env!("CARGO_PKG_VERSION").to_owned(),
+            at: self.ports.clock.now(),
+        };
+        let journal = Journal::create(&self.folder, &header).map_err(|error| stored(console, error))?;
+        let start = Start {
+            is_resumed: false,
+            left_out,
+        };
+        Ok(self
+            .drive(&run, Rollout::new(&self.plan), start, journal, console)
+            .await)
+    }
+
+    /// Goes on with a run.
+    pub async fn go_on(self, journal: Journal, recorded: &Recorded, console: &mut Console) -> Exit {
+        let run = self.run(&recorded.header.run);
+        let rollout = replay(&self.plan, recorded.events());
+        let start = Start {
+            is_resumed: true,
+            ..Start::default()
+        };
+        self.drive(&run, rollout, start, journal, console).await
+    }
+
+    fn run(&self, id: &RunId) -> Run<'_> {
+        Run {
+            plan: &self.plan,
+            id: id.clone(),
+            who: who(),
+            secrets: self.secrets.clone(),
+            ports: self.ports.clone(),
+        }
+    }
+
+    async fn drive(
+        &self,
+        run: &Run<'_>,
+        rollout: Rollout<'_>,
+        start: Start,
+        mut journal: Journal,
+        console: &mut Console,
+    ) -> Exit {
+        let mut told = Told(Progress::new(&self.plan, &run.id, self.telling, self.out()));
+        let mut interrupts = interrupts();
+        let driven = apply::drive(run, rollout, start, &mut journal, &mut interrupts, &mut told).await;
+        drop(told);
+        match driven {
+            Ok(outcome) => {
+                if matches!(outcome.exit, 8 | 130) {
+                    console.note(&format!("hint: `muster resume {}` goes on", run.id));
+                }
+                Exit::of_run(outcome.exit)
+            }
+            Err(error) => broken_off(console, &run.id, &error),
+        }
+    }
+
+    fn out(&self) -> Box<dyn std::io::Write + Send> {
+        match (self.telling, self.colors) {
+            (Telling::Json, _) => Box::new(std::io::stdout()),
+            (Telling::Live | Telling::Plain | Telling::Quiet, true) => Box::new(std::io::stderr()),
+            (Telling::Live | Telling::Plain | Telling::Quiet, false) => {
+                Box::new(anstream::StripStream::new(std::io::stderr()))
+            }
+        }
+    }
+}
+
+/// The report of a run, as the driver knows it.
+struct Told<'p>(Progress<'p>);
+
+impl apply::Progress for Told<'_> {
+    fn started(&mut self, at: jiff::Timestamp, task: &Task) {
+        self.0.task(at, task);
+    }
+
+    fn happened(&mut self, at: jiff::Timestamp, event: &Event) {
+        self.0.event(at, event);
+    }
+}
+
+/// Hears Ctrl-C and a request to end, each time.
+fn interrupts() -> UnboundedReceiver<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (ask, asked) = unbounded_channel();
+    for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+        let ask = ask.clone();
+        // Without a handler the signal ends the process as it always did, which resume can go on from.
+        let Ok(mut heard) = signal(kind) else { continue };
+        tokio::spawn(async move { while heard.recv().await.is_some() && ask.send(()).is_ok() {} });
+    }
+    asked
+}
+
+/// Returns who runs this, for other people: `alice@laptop`.
+fn who() -> String {
+    let named = |name| std::env::var(name).ok().filter(|name| !name.is_empty());
+    let user = named("USER")
+        .or_else(|| named("LOGNAME"))
+        .unwrap_or_else(|| "somebody".to_owned());
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match machine.trim() {
+        "" => user,
+        machine => format!("{user}@{machine}"),
+    }
+}
+
+/// Returns where every secret of a plan is to be had.
+fn sources(plan: &Plan) -> BTreeSet<SecretSource> {
+    let mut sources: BTreeSet<SecretSource> = BTreeSet::new();
+    let mut take = |body: &Body| sources.extend(body.secrets().map(|secret| secret.source.clone()));
+    for (id, change) in &plan.changes {
+        let undo: &[Op] = match &change.undo {
+            Undo::Exact(ops) | Undo::Inverse { ops, .. } => ops,
+            Undo::Impossible(_) => &[],
+        };
+        change
+            .ops
+            .iter()
+            .chain(undo)
+            .flat_map(Op::bodies)
+            .for_each(&mut take);
+        if let Ok(spec) = Spec::decode(id.key.kind.as_str(), &change.spec) {
+            spec.printed().into_iter().for_each(&mut take);
+        }
+    }
+    sources.extend(plan.hosts.values().filter_map(sudo_password).cloned());
+    sources
+}
+
+fn sudo_password(target: &Target) -> Option<&SecretSource> {
+    match &target.sudo {
+        Sudo::Password(source) => Some(source),
+        Sudo::None | Sudo::Passwordless => None,
+    }
+}
+
+/// Returns where the inventory says that its age identity lies. A plan does not hold that: it is a matter of who applies it.
+fn age_identity(inventory_file: &str) -> Option<String> {
+    let text = std::fs::read_to_string(inventory_file).ok()?;
+    let inventory: toml::Table = toml::from_str(&text).ok()?;
+    Some(
+        inventory
+            .get("secrets")?
+            .get("age_identity")?
+            .as_str()?
+            .to_owned(),
+    )
+}
+
+fn refused(console: &mut Console, refusal: &Refusal) -> Exit {
+    let found = match refusal {
+        Refusal::TooOld { .. } => Diagnostic::error(code::PLAN_OLD, refusal.to_string()).hint("plan again"),
+        Refusal::Stale(stale) => {
+            let lines = stale
+                .iter()
+                .flat_map(|(host, what)| what.iter().map(move |what| format!("{host}: {what}")));
+            let found = Diagnostic::error(code::PLAN_STALE, refusal.to_string());
+            lines
+                .fold(found, |found, line| found.because(line))
+                .hint("plan again, or leave these hosts out with `--skip-stale`")
+        }
+    };
+    fail(console, found);
+    Exit::Stale
+}
+
+fn broken_off(console: &mut Console, run: &RunId, error: &DriveError) -> Exit {
+    let found = Diagnostic::error(code::RUN_BROKEN_OFF, super::chain(error));
+    fail(
+        console,
+        found.hint(format!(
+            "`muster resume {run}` looks at what was in flight and goes on"
+        )),
+    );
+    match error {
+        DriveError::Journal(_) => Exit::Error,
+        DriveError::Left { .. } => Exit::Interrupted,
+    }
+}
+
+/// Shows one diagnostic and returns the exit code of an error.
+pub fn fail(console: &mut Console, found: Diagnostic) -> Exit {
+    fail_all(console, [found])
+}
+
+fn fail_all(console: &mut Console, found: impl IntoIterator<Item = Diagnostic>) -> Exit {
+    let mut all = Diagnostics::default();
+    all.extend(found);
+    console.diagnostics(&all, &Sources::default());
+    Exit::Error
+}
+
+/// Loads a run's plan from its inventory's folder.
+///
+/// # Errors
+/// [`Exit::Error`], after saying why.
+pub fn plan_of(folder: &Path, id: &PlanId, console: &mut Console) -> Result<Plan, Exit> {
+    let saved = store::plan::load(&store::plan::path(folder, id));
+    saved
+        .map(|saved| saved.plan)
+        .map_err(|error| fail(console, error.diagnostic()))
+}

@@ -61,7 +61,7 @@ impl Exit {
             )
         };
         let is_unreachable = |why: &HeldWhy| matches!(why, HeldWhy::Unreachable(_));
-        let differs = !plan.changes.is_empty() || whys().any(|why| is_held_back(why));
+        let differs = !plan.changes.is_empty() || whys().any(is_held_back);
         if differs && reports_changes {
             Self::Pending
         } else if whys().any(is_unread) {

@@ -23,6 +23,10 @@ struct Account {
 impl Account {
     /// Makes one with [`PASSWORD`] and a rule in sudoers: what stands after `ALL=(ALL) `, or no rule.
     fn new(rule: Option<&str>) -> Self {
+        Self::with_password(rule, PASSWORD)
+    }
+
+    fn with_password(rule: Option<&str>, password: &str) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!(
             "muster-t{}-{}",
@@ -41,7 +45,7 @@ impl Account {
             .stdin(Stdio::piped())
             .spawn()
             .expect("chpasswd is installed");
-        let line = format!("{}:{PASSWORD}\n", account.name);
+        let line = format!("{}:{password}\n", account.name);
         change
             .stdin
             .take()
@@ -133,9 +137,13 @@ async fn a_wrong_password_is_said_and_sent_only_once() {
 
 #[tokio::test]
 async fn a_password_that_sudo_stops_asking_for_is_never_run_as_a_command() {
-    let (sshd, account) = (Sshd::fresh(), Account::new(Some("ALL")));
+    let sshd = Sshd::fresh();
+    // A password that leaves a trace if a shell reads it.
+    let trace = sshd.path("trace");
+    let password = format!("echo>{}", trace.display());
+    let account = Account::with_password(Some("ALL"), &password);
     let mut client = account.client(&sshd);
-    client.with_password(PASSWORD);
+    client.with_password(&password);
     let shell = client.shell().await.expect("a shell");
     account.allow("NOPASSWD: ALL");
     let ran = shell.run("id -u; cat", SOON).await.expect("it ran");
@@ -143,6 +151,7 @@ async fn a_password_that_sudo_stops_asking_for_is_never_run_as_a_command() {
         (text(&ran.stdout).as_str(), text(&ran.stderr).as_str()),
         ("0\n", "")
     );
+    assert!(!trace.exists(), "the password was run");
 }
 
 #[tokio::test]

@@ -136,6 +136,8 @@ pub struct LockRequest {
     pub who: String,
     /// The fleet, for a manifest that is yet to be made.
     pub fleet: crate::model::id::FleetName,
+    /// The fleet and the name under which the host's manifest may know it so far. The manifest then takes the new ones.
+    pub former: Option<(crate::model::id::FleetName, HostId)>,
 }
 
 /// A lock that is held: what every op shows to the host's guard.

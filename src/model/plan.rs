@@ -53,6 +53,9 @@ pub struct Basis {
     pub lineage: Option<String>,
     /// The manifest's generation; 0 where there was none.
     pub generation: u64,
+    /// The fleet and the name under which the manifest knows the host, where those are not the inventory's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<(FleetName, HostId)>,
     /// The digest of the facts that templates read; `None` where none did.
     pub facts: Option<Digest>,
     /// The digest of what was there, for every resource that the plan changes.

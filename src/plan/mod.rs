@@ -585,6 +585,9 @@ impl<'a> Work<'a> {
         Basis {
             lineage: manifest.map(|manifest| manifest.lineage.clone()),
             generation: manifest.map_or(0, |manifest| manifest.generation),
+            former: manifest
+                .map(|manifest| (manifest.fleet.clone(), manifest.host.clone()))
+                .filter(|former| *former != (self.input.inventory.name.clone(), host.clone())),
             facts: facts.map(Digest::of_value),
             seen,
         }

@@ -67,12 +67,7 @@ impl Bed {
     }
 
     pub async fn lock_for(&self, run: &str, fleet: &str) -> Result<Fence, LockError> {
-        let request = LockRequest {
-            run: run.parse().unwrap(),
-            who: "alice@laptop".to_owned(),
-            fleet: fleet.parse().unwrap(),
-        };
-        self.transport.lock(&self.host, &request).await
+        self.transport.lock(&self.host, &request(run, fleet, "alice@laptop")).await
     }
 
     pub async fn perform(&self, fence: &Fence, ops: Vec<Op>) -> Result<Outcome, PerformError> {
@@ -248,4 +243,14 @@ pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("waited in vain until {what}");
+}
+
+/// Makes a request for a lock, of a host that was never known under another name.
+pub fn request(run: &str, fleet: &str, who: &str) -> LockRequest {
+    LockRequest {
+        run: run.parse().unwrap(),
+        who: who.to_owned(),
+        fleet: fleet.parse().unwrap(),
+        former: None,
+    }
 }

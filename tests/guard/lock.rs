@@ -7,7 +7,7 @@ use muster::model::op::Op;
 use muster::ports::{LockError, PerformError, Transport as _};
 use muster::transport::lower::Guard;
 
-use crate::bed::{Bed, call, mode, raw, until, write};
+use crate::bed::{Bed, call, mode, raw, request, until, write};
 
 #[tokio::test]
 async fn locking_makes_the_guards_files_and_gives_growing_tokens() {
@@ -193,15 +193,15 @@ async fn dash_and_bash_agree_on_every_script() {
             state_dir: state.trim_end_matches('/'),
             wait_secs: 5,
         };
-        let (run, fleet) = ("p-1".parse().unwrap(), "main".parse().unwrap());
-        let locked = raw(shell, &guard.lock(&bed.host, &fleet, &run, "it's \"me\"\nhere"));
+        let request = request("p-1", "main", "it's \"me\"\nhere");
+        let locked = raw(shell, &guard.lock(&bed.host, &request));
         let said = String::from_utf8_lossy(&locked.stdout).into_owned();
         assert_eq!(
             (said.as_str(), locked.status.code()),
             ("token 1\nend\n", Some(0)),
             "{shell:?}"
         );
-        let fence = muster::ports::Fence { run, token: 1 };
+        let fence = muster::ports::Fence { run: request.run, token: 1 };
         let renewed = raw(shell, &guard.renew(&fence));
         assert_eq!(String::from_utf8_lossy(&renewed.stdout), "end\n", "{shell:?}");
         // The same state folder, written by one shell and read through another.
@@ -217,4 +217,20 @@ async fn dash_and_bash_agree_on_every_script() {
             assert_eq!(String::from_utf8_lossy(&answer.stderr), "", "{shell:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_host_known_under_a_former_name_takes_the_new_one_and_keeps_its_lineage() {
+    let bed = Bed::new();
+    let fence = bed.lock_for("p-1", "old").await.unwrap();
+    let before = bed.present_manifest().await;
+    bed.transport.release(&bed.host, &fence).await.unwrap();
+    assert!(matches!(bed.lock_for("p-2", "main").await, Err(LockError::NotOurs(_))));
+    let mut request = request("p-2", "main", "alice@laptop");
+    request.former = Some(("old".parse().unwrap(), bed.host.clone()));
+    bed.transport.lock(&bed.host, &request).await.unwrap();
+    let after = bed.present_manifest().await;
+    assert_eq!((after.fleet.as_str(), &after.lineage), ("main", &before.lineage));
+    assert!(after.generation > before.generation);
+    assert_eq!(after.last_run, Some("p-2".parse().unwrap()));
 }

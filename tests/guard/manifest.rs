@@ -10,7 +10,7 @@ use muster::model::op::Probe;
 use muster::ports::{LockError, PerformError, Transport as _};
 use muster::transport::lower::{Guard, Then, op};
 
-use crate::bed::{Bed, call, owned, raw, spawn, until, write};
+use crate::bed::{Bed, call, owned, raw, request, spawn, until, write};
 
 fn keys(count: usize) -> Vec<ResourceKey> {
     // Odd names are among them: control characters, quotes, and kinds whose order by bytes differs.
@@ -155,10 +155,10 @@ async fn intents_stand_before_the_first_op_and_outlive_a_kill() {
     assert_eq!(std::fs::read_to_string(bed.path("first")).unwrap(), "1");
     assert!(!std::path::Path::new(&never).exists());
     // The op is still there and still holds the lock file, so nobody can begin beside it.
-    let request = guard.lock(&bed.host, &"main".parse().unwrap(), &fence.run, "alice@laptop");
+    let request = guard.lock(&bed.host, &request("p-1", "main", "alice@laptop"));
     let refused = raw(
         &["sh"],
-        &request.replace("wait=5", "wait=0").replace("h1 5\n", "h1 0\n"),
+        &request.replace("wait=5", "wait=0").replace("h1 5 ", "h1 0 "),
     );
     assert_eq!(
         refused.status.code(),

@@ -85,7 +85,7 @@ note() { # WHAT OUTCOME
     printf '%s %s %s %s: %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$run" "$token" "$1" "$2" >>"$state/log"
 } 2>/dev/null
 
-lock_host() { # WHO FLEET HOST WAIT
+lock_host() { # WHO FLEET HOST WAIT FORMER_FLEET FORMER_HOST
     mkdir -p -- "$state" && chmod 0700 -- "$state" || refuse 97 "$state cannot be made"
     [ -e "$state/fence" ] && { clock && read_fence; } || clock
     # Told apart before the wait: a holder with a long operation is no reason to wait for it.
@@ -94,7 +94,7 @@ lock_host() { # WHO FLEET HOST WAIT
     clock
     read_fence
     refuse_if_held
-    claim_manifest "$2" "$3"
+    claim_manifest "$2" "$3" "$5" "$6"
     make_salt
     make_undo
     write_fence $((seen + 1)) "$run" "$1"
@@ -173,11 +173,17 @@ keep_previous() {
         mv -fT -- "$state/manifest.previous.new" "$state/manifest.previous"
 }
 
-# Makes the first manifest, or proves that the one that is there belongs to this fleet and host.
-claim_manifest() { # FLEET HOST
+# Makes the first manifest, or proves that the one that is there belongs to this fleet and host. One that knows the host
+# under its former fleet and name takes the new ones; its lineage and its entries stay.
+claim_manifest() { # FLEET HOST FORMER_FLEET FORMER_HOST
     if read_manifest; then
-        rm -f -- "$state/manifest.above"
-        [ "$fleet" = "$1" ] && [ "$host" = "$2" ] || refuse 93 "this machine is $host of fleet $fleet"
+        if [ "$fleet" != "$1" ] || [ "$host" != "$2" ]; then
+            [ "$fleet" = "$3" ] && [ "$host" = "$4" ] || refuse 93 "this machine is $host of fleet $fleet"
+            tail -n +7 -- "$state/manifest.above" >"$state/manifest.body" &&
+                write_manifest "$1" "$2" "$lineage" $((generation + 1)) "$run" ||
+                refuse 97 "$state/manifest cannot be written"
+        fi
+        rm -f -- "$state/manifest.above" "$state/manifest.body"
         return 0
     fi
     # A new lineage over a lost manifest would forget everything that muster made here.

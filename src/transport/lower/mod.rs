@@ -12,11 +12,11 @@ pub mod reply;
 
 use std::collections::BTreeMap;
 
-use crate::model::id::{FleetName, HostId, ResourceKey, RunId};
+use crate::model::id::{HostId, ResourceKey};
 use crate::model::manifest::Owned;
 use crate::model::manifest_text;
 use crate::model::op::Probe;
-use crate::ports::{Fence, LookRequest};
+use crate::ports::{Fence, LockRequest, LookRequest};
 
 use self::op::Act;
 use super::quote;
@@ -72,13 +72,15 @@ impl Guard<'_> {
     }
 
     /// Spells the taking of a lock.
-    pub fn lock(&self, host: &HostId, fleet: &FleetName, run: &RunId, who: &str) -> String {
-        let who = quote::word(&quote::one_line(who));
+    pub fn lock(&self, host: &HostId, request: &LockRequest) -> String {
+        let who = quote::word(&quote::one_line(&request.who));
         let wait = self.wait_secs;
-        format!(
-            "{}{GUARD}\nlock_host {who} {fleet} {host} {wait}\n",
-            self.head(run.as_str(), 0)
-        )
+        let former = match &request.former {
+            Some((fleet, host)) => format!("{fleet} {host}"),
+            None => "- -".to_owned(),
+        };
+        let head = self.head(request.run.as_str(), 0);
+        format!("{head}{GUARD}\nlock_host {who} {} {host} {wait} {former}\n", request.fleet)
     }
 
     /// Spells the renewal of a lease.

@@ -1,6 +1,5 @@
 //! `muster apply`.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::carry::{self, Begin};
@@ -83,7 +82,7 @@ impl Args {
         }
         // What is only recorded on the hosts changes nothing for anybody, so there is nothing to ask.
         if !survey.plan.changes.is_empty() {
-            confirm(&survey.plan.fleet.to_string(), global, console)?;
+            super::confirm(&format!("Apply this to {}?", survey.plan.fleet), global, console)?;
         }
         let made = store::plan::Made::now(survey.ports.clock.now());
         let saved =
@@ -112,28 +111,6 @@ impl Args {
             console.data(&report::plan::json_lines(&survey.plan));
         } else {
             console.page(&report::plan::page(&survey.plan, Extent { full: self.full }));
-        }
-    }
-}
-
-/// Asks whether the plan that was shown is carried out.
-fn confirm(fleet: &str, global: &Global, console: &Console) -> Result<(), Exit> {
-    if global.yes {
-        return Ok(());
-    }
-    if global.no_input || !std::io::stdin().is_terminal() {
-        console.error("nobody can be asked whether to go on");
-        console.note("hint: look at the plan, and apply it with `--yes`");
-        return Err(Exit::Usage);
-    }
-    let mut answer = String::new();
-    let asked = write!(std::io::stderr(), "Apply this to {fleet}? Only `yes` goes on: ")
-        .and_then(|()| std::io::stdin().lock().read_line(&mut answer));
-    match asked {
-        Ok(_) if answer.trim() == "yes" => Ok(()),
-        Ok(_) | Err(_) => {
-            console.note("Nothing was done.");
-            Err(Exit::Error)
         }
     }
 }

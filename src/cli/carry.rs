@@ -225,7 +225,7 @@ fn interrupts() -> UnboundedReceiver<()> {
 }
 
 /// Returns who runs this, for other people: `alice@laptop`.
-fn who() -> String {
+pub fn who() -> String {
     let named = |name| std::env::var(name).ok().filter(|name| !name.is_empty());
     let user = named("USER")
         .or_else(|| named("LOGNAME"))

@@ -4,6 +4,7 @@
 //! what is said passes through [`console::Console`]. Nobody uses this room.
 
 use std::ffi::OsString;
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
@@ -15,6 +16,7 @@ pub mod global;
 pub mod prompter;
 pub mod survey;
 
+mod adopt;
 mod apply;
 mod carry;
 mod completions;
@@ -70,6 +72,7 @@ verbs! {
     plan::Plan,
     apply::Apply,
     resume::Resume,
+    adopt::Adopt,
     drift::Drift,
     why::Why,
     explain::Explain,
@@ -122,4 +125,27 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
+}
+
+/// Asks a question that only `yes` answers; `--yes` answers it too.
+///
+/// # Errors
+/// [`Exit::Usage`] where nobody can be asked, [`Exit::Error`] where the answer was another; both after saying so.
+fn confirm(question: &str, global: &Global, console: &Console) -> Result<(), Exit> {
+    if global.yes {
+        return Ok(());
+    }
+    if global.no_input || !std::io::stdin().is_terminal() {
+        console.error("nobody can be asked whether to go on");
+        console.note("hint: look first, and say `--yes` then");
+        return Err(Exit::Usage);
+    }
+    let mut answer = String::new();
+    let asked = write!(std::io::stderr(), "{question} Only `yes` goes on: ")
+        .and_then(|()| std::io::stdin().lock().read_line(&mut answer));
+    if asked.is_ok() && answer.trim() == "yes" {
+        return Ok(());
+    }
+    console.note("Nothing was done.");
+    Err(Exit::Error)
 }

@@ -161,7 +161,8 @@ fn lost(id: &HostId, known: &KnownHost, inventory: &Inventory) -> Diagnostic {
     ))
 }
 
-fn address(target: &Target) -> String {
+/// Returns the address by which people know a host; `local` for this machine.
+pub fn address(target: &Target) -> String {
     match &target.transport {
         Transport::Local => "local".to_owned(),
         Transport::Ssh(ssh) => ssh.address.clone(),

@@ -1,9 +1,12 @@
 //! A kernel parameter, now and at every boot.
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::change::{Action, FieldChange, Shown, Undo};
+use crate::model::manifest::Owned;
 use crate::model::observation::{Answer, Observed};
 use crate::model::op::{Op, Probe};
 
@@ -140,6 +143,16 @@ impl Kind for Sysctl {
             Action::Delete => vec![Op::RemoveFile { path: self.file() }],
             Action::Forget => Vec::new(),
         }
+    }
+
+    /// The parameter itself is always there, and so never made; the line that keeps it is.
+    fn made_keys(&self, actual: Option<&ActualSysctl>, owned: Option<&Owned>) -> BTreeSet<String> {
+        let is_there = actual.is_some_and(|actual| actual.file.is_some());
+        let was_made = owned.is_some_and(|owned| owned.made_keys.contains(&self.key));
+        (!is_there || was_made)
+            .then(|| self.key.clone())
+            .into_iter()
+            .collect()
     }
 
     fn undo(&self, step: &Step<'_, ActualSysctl>) -> Undo {

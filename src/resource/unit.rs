@@ -279,7 +279,10 @@ impl Unit {
 
     fn update(&self, step: &Step<'_, ActualUnit>) -> Vec<Op> {
         let file = step.before.present().and_then(|before| before.file.as_ref());
-        let there = file.map(|file| &file.attributes);
+        // A link or whatever stands in the file's place has attributes of its own, which are not kept.
+        let there = file
+            .filter(|file| file.kind == "file")
+            .map(|file| &file.attributes);
         let attributes = path::merged_attributes(&self.attributes(), there, |field| step.has(field));
         let mut ops = Vec::new();
         if step.has("content") {

@@ -160,6 +160,17 @@ fn what_is_meant_for_one_module_wins_within_its_layer_only() {
 }
 
 #[test]
+fn of_two_groups_the_one_that_means_the_module_wins_whatever_their_names() {
+    for (scoped, plain) in [("g", "h"), ("h", "g")] {
+        let group = |name: &str, key: &str, port: u16| {
+            format!("[groups.{name}]\nhosts = ['a']\nvalues = {{ {key} = {port} }}\n")
+        };
+        let rest = group(scoped, "app.port", 3) + &group(plain, "port", 4);
+        assert_eq!(value(&rest, &[], "a", "port").0, Value::Int(3), "{rest}");
+    }
+}
+
+#[test]
 fn a_table_that_is_no_modules_is_a_value_itself() {
     let (held, _) = value("[values.limits]\nx = 1\n", &[], "a", "limits");
     assert_eq!(

@@ -103,9 +103,12 @@ fn conclude(context: &Context, checked: &Checked, diagnostics: &Diagnostics, con
         let count = checked.waiting.len();
         console.note(&format!("templates read the facts of {count} hosts, which only a look can tell: checked as far as that goes"));
     }
-    let (name, hosts, modules) = (&inventory.name, inventory.hosts.len(), used.len());
+    let count = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
     console.data(&format!(
-        "{name}: {hosts} hosts, {modules} modules, {} resources. No mistakes.\n",
-        checked.resources
+        "{}: {}, {}, {}. No mistakes.\n",
+        inventory.name,
+        count(inventory.hosts.len(), "host"),
+        count(used.len(), "module"),
+        count(checked.resources, "resource"),
     ));
 }

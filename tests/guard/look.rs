@@ -165,6 +165,19 @@ async fn commands_say_their_output_and_status_and_a_slow_one_says_nothing() {
 }
 
 #[tokio::test]
+async fn a_number_of_the_kernel_is_read_to_its_last_digit() {
+    let bed = Bed::new();
+    let probe = Probe::Sysctl {
+        key: "net.ipv4.tcp_keepalive_time".into(),
+        file: bed.path("none.conf"),
+    };
+    let there = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_keepalive_time").unwrap();
+    assert!(there.trim().len() > 1, "a number of one digit shows nothing: {there}");
+    let (_, answers) = bed.look(vec![probe]).await;
+    assert_eq!(line(&answers[0], "value"), there.trim());
+}
+
+#[tokio::test]
 async fn accounts_groups_packages_and_parameters_are_read() {
     let bed = Bed::new();
     let sysctl = Probe::Sysctl {

@@ -121,7 +121,8 @@ sysctls() { # PATH…
         if [ ! -e "$_path" ]; then
             _state=absent
         else
-            IFS= read -r _value <"$_path" || [ -n "$_value" ] || _state=bad
+            # Not `read`: it takes one byte at a time, and the kernel gives a number's first digit and then the end.
+            _value=$(cat -- "$_path" 2>/dev/null) || _state=bad
         fi
         printf '%s\0%s\0%s\0' "$_path" "$_state" "$_value"
     done

@@ -66,7 +66,11 @@ impl Recorded {
             .filter(|event| matches!(event, Event::Ended { .. } | Event::Started { .. }))
             .last()
         {
-            Some(Event::Ended { outcome }) => matches!(outcome.exit, 3 | 4 | 8 | 130),
+            Some(Event::Ended { outcome }) => match outcome.exit {
+                8 | 130 => true,
+                3 | 4 => !outcome.not_done.is_empty() || !outcome.failed.is_empty(),
+                _ => false,
+            },
             Some(_) => true,
             None => false,
         }
@@ -398,6 +402,7 @@ mod tests {
         check(&[start.clone(), ended(0)], false);
         check(&[start.clone(), ended(8)], true);
         check(&[start.clone(), ended(6)], false);
+        check(&[start.clone(), ended(4)], false);
         check(&[start.clone(), ended(130), start.clone()], true);
         check(&[start.clone(), ended(130), start, ended(0)], false);
     }

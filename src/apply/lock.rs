@@ -18,7 +18,12 @@ impl Crew<'_, '_> {
             run: self.run.id.clone(),
             who: self.run.who.clone(),
             fleet: self.run.plan.fleet.clone(),
-            former: self.run.plan.basis.get(host).and_then(|basis| basis.former.clone()),
+            former: self
+                .run
+                .plan
+                .basis
+                .get(host)
+                .and_then(|basis| basis.former.clone()),
         };
         let fence = self.run.ports.transport.lock(host, &request).await?;
         let token = fence.token;

@@ -9,7 +9,7 @@ use crate::model::change::{Action, Change, FieldChange, Shown};
 use crate::model::digest::{Digest, Fingerprint};
 use crate::model::id::{OutputRef, ResourceId};
 use crate::model::known::Known;
-use crate::model::manifest::Owned;
+use crate::model::manifest::{Owned, OwnedState};
 use crate::model::observation::{Answer, Observed};
 use crate::model::secret::Secret;
 use crate::ports::{Salt, Secrets};
@@ -64,8 +64,10 @@ pub(super) fn verify(change: &Change, answers: &[Answer], means: Means<'_>) -> R
 fn settled(change: &Change, spec: &Spec, actual: &Actual, means: Means<'_>) -> Result<(), String> {
     let known = known(spec, means);
     let started_with = entry::started_with(&change.keep, means.owned, spec.invocation(actual).as_deref());
+    // The change is over: what a kind does about one that never ended is not asked here.
     let owned = Owned {
         started_with,
+        state: OwnedState::Done,
         ..entry::intent(change, means.owned)
     };
     let consumed = change.keep.consumed.as_ref().map(|digest| Consumed {

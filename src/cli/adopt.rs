@@ -46,7 +46,8 @@ impl Args {
         let ports = self.ports(&context, global, console).await?;
         let reply = self.look(&ports, console).await?;
         if self.take_over {
-            self.take_over(&context, global, console, &ports, &reply, &mut known).await?;
+            self.take_over(&context, global, console, &ports, &reply, &mut known)
+                .await?;
         } else {
             self.begin_anew(&context, global, console, &reply, &mut known)?;
         }
@@ -58,7 +59,10 @@ impl Args {
 
     async fn ports(&self, context: &Context, global: &Global, console: &Console) -> Result<Ports, Exit> {
         let Some(host) = context.inventory.hosts.get(&self.host) else {
-            return Err(fail(console, &format!("the inventory has no host `{}`", self.host)));
+            return Err(fail(
+                console,
+                &format!("the inventory has no host `{}`", self.host),
+            ));
         };
         let sources: BTreeSet<SecretSource> = match &host.target.sudo {
             Sudo::Password(source) => BTreeSet::from([source.clone()]),
@@ -75,10 +79,14 @@ impl Args {
     }
 
     async fn look(&self, ports: &Ports, console: &Console) -> Result<LookReply, Exit> {
-        ports.transport.look(&self.host, &LookRequest::default()).await.map_err(|error| {
-            console.error(&format!("`{}` cannot be looked at: {error}", self.host));
-            Exit::Unreachable
-        })
+        ports
+            .transport
+            .look(&self.host, &LookRequest::default())
+            .await
+            .map_err(|error| {
+                console.error(&format!("`{}` cannot be looked at: {error}", self.host));
+                Exit::Unreachable
+            })
     }
 
     /// Lets `hosts.json` know the lineage that is there, or none.
@@ -94,19 +102,30 @@ impl Args {
         let before = before.unwrap_or_else(|| "nothing".to_owned());
         match &reply.manifest {
             ManifestState::Unreadable(why) => {
-                let text = format!("its manifest cannot be read ({why}); mend or remove /var/lib/muster on it first");
+                let text = format!(
+                    "its manifest cannot be read ({why}); mend or remove /var/lib/muster on it first"
+                );
                 return Err(fail(console, &text));
             }
             ManifestState::Absent => {
-                console.note(&format!("`{}` has no manifest; muster knew lineage {before}", self.host));
+                console.note(&format!(
+                    "`{}` has no manifest; muster knew lineage {before}",
+                    self.host
+                ));
                 console.note("What muster made there before is forgotten: nothing of it will be deleted.");
                 self.confirm(global, console)?;
                 known.hosts.remove(&self.host);
             }
             ManifestState::Present(manifest) => {
-                console.note(&format!("`{}` {}; muster knew lineage {before}", self.host, described(manifest)));
+                console.note(&format!(
+                    "`{}` {}; muster knew lineage {before}",
+                    self.host,
+                    described(manifest)
+                ));
                 self.confirm(global, console)?;
-                known.hosts.insert(self.host.clone(), self.entry(context, manifest));
+                known
+                    .hosts
+                    .insert(self.host.clone(), self.entry(context, manifest));
             }
         }
         Ok(())
@@ -123,10 +142,16 @@ impl Args {
         known: &mut KnownHosts,
     ) -> Result<(), Exit> {
         let ManifestState::Present(manifest) = &reply.manifest else {
-            return Err(fail(console, &format!("`{}` has no manifest that could be taken over", self.host)));
+            return Err(fail(
+                console,
+                &format!("`{}` has no manifest that could be taken over", self.host),
+            ));
         };
         console.note(&format!("`{}` {}", self.host, described(manifest)));
-        console.note(&format!("It becomes `{}` of fleet `{}`.", self.host, context.inventory.name));
+        console.note(&format!(
+            "It becomes `{}` of fleet `{}`.",
+            self.host, context.inventory.name
+        ));
         self.confirm(global, console)?;
         let request = LockRequest {
             run: "adopt".parse().expect("a word is a name"),
@@ -134,13 +159,24 @@ impl Args {
             fleet: context.inventory.name.clone(),
             former: Some((manifest.fleet.clone(), manifest.host.clone())),
         };
-        let fence = ports.transport.lock(&self.host, &request).await.map_err(|error| {
-            console.error(&format!("`{}` cannot be taken over: {error}", self.host));
-            Exit::Locked
-        })?;
-        known.hosts.insert(self.host.clone(), self.entry(context, manifest));
+        let fence = ports
+            .transport
+            .lock(&self.host, &request)
+            .await
+            .map_err(|error| {
+                console.error(&format!("`{}` cannot be taken over: {error}", self.host));
+                Exit::Locked
+            })?;
+        known
+            .hosts
+            .insert(self.host.clone(), self.entry(context, manifest));
         let released = ports.transport.release(&self.host, &fence).await;
-        released.map_err(|error| fail(console, &format!("the lock of `{}` was not freed: {error}", self.host)))
+        released.map_err(|error| {
+            fail(
+                console,
+                &format!("the lock of `{}` was not freed: {error}", self.host),
+            )
+        })
     }
 
     fn entry(&self, context: &Context, manifest: &Manifest) -> KnownHost {
@@ -158,8 +194,17 @@ impl Args {
 
 /// Says what a manifest is, in one clause.
 fn described(manifest: &Manifest) -> String {
-    let Manifest { host, fleet, lineage, owned, .. } = manifest;
-    format!("is `{host}` of fleet `{fleet}`, lineage {lineage}, with {} resources", owned.len())
+    let Manifest {
+        host,
+        fleet,
+        lineage,
+        owned,
+        ..
+    } = manifest;
+    format!(
+        "is `{host}` of fleet `{fleet}`, lineage {lineage}, with {} resources",
+        owned.len()
+    )
 }
 
 fn fail(console: &Console, text: &str) -> Exit {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use futures_util::future::join_all;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::console::Console;
@@ -17,13 +18,14 @@ use crate::model::diagnostic::{Diagnostic, Diagnostics, Sources};
 use crate::model::event::{Event, Task};
 use crate::model::id::{PlanId, RunId};
 use crate::model::op::Op;
-use crate::model::plan::Plan;
+use crate::model::plan::{Basis, Plan};
 use crate::model::secret::SecretSource;
 use crate::model::target::{Sudo, Target};
-use crate::ports::{Ports, Secrets};
+use crate::ports::{LookRequest, Ports, Secrets};
 use crate::report::progress::{Progress, Telling};
 use crate::resource::Spec;
 use crate::rollout::{Rollout, replay};
+use crate::store::hosts::KnownHost;
 use crate::store::journal::{Header, JOURNAL_FORMAT, Journal, Recorded};
 use crate::store::{self, StoreError};
 use crate::vault;
@@ -176,6 +178,7 @@ impl Work {
         let mut interrupts = interrupts();
         let driven = apply::drive(run, rollout, start, &mut journal, &mut interrupts, &mut told).await;
         drop(told);
+        self.remember(console).await;
         match driven {
             Ok(outcome) => {
                 if matches!(outcome.exit, 8 | 130) {
@@ -184,6 +187,35 @@ impl Work {
                 Exit::of_run(outcome.exit)
             }
             Err(error) => broken_off(console, &run.id, &error),
+        }
+    }
+
+    /// Notes the lineages of hosts that had no manifest before this run, so that one that is wiped later is not taken for new.
+    async fn remember(&self, console: &Console) {
+        let is_new = |basis: &Basis| basis.lineage.is_none() || basis.former.is_some();
+        let hosts = self
+            .plan
+            .basis
+            .iter()
+            .filter(|(_, basis)| is_new(basis))
+            .map(|(host, _)| host);
+        let request = LookRequest::default();
+        let looks =
+            hosts.map(|host| async { (host.clone(), self.ports.transport.look(host, &request).await) });
+        let replies = join_all(looks).await;
+        let lineages = replies.into_iter().filter_map(|(host, reply)| {
+            let lineage = reply.ok()?.manifest.present()?.lineage.clone();
+            let address = store::hosts::address(self.plan.hosts.get(&host)?);
+            Some((host, KnownHost { address, lineage }))
+        });
+        let noted = store::hosts::load(&self.folder).and_then(|mut known| {
+            for (host, noted) in lineages {
+                known.hosts.entry(host).or_insert(noted);
+            }
+            store::hosts::save(&known, &self.folder)
+        });
+        if let Err(error) = noted {
+            console.note(&format!("warning: {}", super::chain(&error)));
         }
     }
 

@@ -47,7 +47,9 @@ impl Exit {
             Self::RolledBack,
             Self::Interrupted,
         ];
-        all.into_iter().find(|exit| *exit as u8 == code).unwrap_or(Self::Error)
+        all.into_iter()
+            .find(|exit| *exit as u8 == code)
+            .unwrap_or(Self::Error)
     }
 
     /// Returns how a verb that only looks ends: with what differs, else with what could not be read, else with hosts that did

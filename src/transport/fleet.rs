@@ -206,9 +206,7 @@ impl FleetTransport {
     }
 
     async fn take_lock(&self, host: &HostId, request: &LockRequest) -> Result<Fence, LockError> {
-        let script = self
-            .guard()
-            .lock(host, request);
+        let script = self.guard().lock(host, request);
         let reply = self.ask_guard(host, "locking", &script).await?;
         let token = reply.word("token").and_then(|token| token.parse().ok());
         let token =

@@ -67,7 +67,9 @@ impl Bed {
     }
 
     pub async fn lock_for(&self, run: &str, fleet: &str) -> Result<Fence, LockError> {
-        self.transport.lock(&self.host, &request(run, fleet, "alice@laptop")).await
+        self.transport
+            .lock(&self.host, &request(run, fleet, "alice@laptop"))
+            .await
     }
 
     pub async fn perform(&self, fence: &Fence, ops: Vec<Op>) -> Result<Outcome, PerformError> {

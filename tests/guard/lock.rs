@@ -201,7 +201,10 @@ async fn dash_and_bash_agree_on_every_script() {
             ("token 1\nend\n", Some(0)),
             "{shell:?}"
         );
-        let fence = muster::ports::Fence { run: request.run, token: 1 };
+        let fence = muster::ports::Fence {
+            run: request.run,
+            token: 1,
+        };
         let renewed = raw(shell, &guard.renew(&fence));
         assert_eq!(String::from_utf8_lossy(&renewed.stdout), "end\n", "{shell:?}");
         // The same state folder, written by one shell and read through another.
@@ -225,7 +228,10 @@ async fn a_host_known_under_a_former_name_takes_the_new_one_and_keeps_its_lineag
     let fence = bed.lock_for("p-1", "old").await.unwrap();
     let before = bed.present_manifest().await;
     bed.transport.release(&bed.host, &fence).await.unwrap();
-    assert!(matches!(bed.lock_for("p-2", "main").await, Err(LockError::NotOurs(_))));
+    assert!(matches!(
+        bed.lock_for("p-2", "main").await,
+        Err(LockError::NotOurs(_))
+    ));
     let mut request = request("p-2", "main", "alice@laptop");
     request.former = Some(("old".parse().unwrap(), bed.host.clone()));
     bed.transport.lock(&bed.host, &request).await.unwrap();

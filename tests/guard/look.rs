@@ -172,7 +172,10 @@ async fn a_number_of_the_kernel_is_read_to_its_last_digit() {
         file: bed.path("none.conf"),
     };
     let there = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_keepalive_time").unwrap();
-    assert!(there.trim().len() > 1, "a number of one digit shows nothing: {there}");
+    assert!(
+        there.trim().len() > 1,
+        "a number of one digit shows nothing: {there}"
+    );
     let (_, answers) = bed.look(vec![probe]).await;
     assert_eq!(line(&answers[0], "value"), there.trim());
 }

@@ -212,6 +212,24 @@ const CASES: &[Case] = &[
                 "App",
             ),
             field(
+                "owner",
+                "chown games /etc/systemd/system/app.service",
+                "stat -c %U /etc/systemd/system/app.service",
+                "root",
+            ),
+            field(
+                "group",
+                "chgrp games /etc/systemd/system/app.service",
+                "stat -c %G /etc/systemd/system/app.service",
+                "root",
+            ),
+            field(
+                "mode",
+                "chmod 0600 /etc/systemd/system/app.service",
+                "stat -c %a /etc/systemd/system/app.service",
+                "644",
+            ),
+            field(
                 "enabled",
                 "systemctl disable -q app.service",
                 "systemctl is-enabled app.service",

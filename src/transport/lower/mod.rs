@@ -80,7 +80,10 @@ impl Guard<'_> {
             None => "- -".to_owned(),
         };
         let head = self.head(request.run.as_str(), 0);
-        format!("{head}{GUARD}\nlock_host {who} {} {host} {wait} {former}\n", request.fleet)
+        format!(
+            "{head}{GUARD}\nlock_host {who} {} {host} {wait} {former}\n",
+            request.fleet
+        )
     }
 
     /// Spells the renewal of a lease.

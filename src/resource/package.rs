@@ -248,7 +248,7 @@ impl Kind for Package {
             },
             None => Undo::Inverse {
                 ops: vec![self.call(None, true, None)],
-                loses: "packages that came along with it stay".to_owned(),
+                loses: "a host without the packages that came along with it".to_owned(),
             },
         }
     }

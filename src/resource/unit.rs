@@ -519,7 +519,7 @@ impl Kind for Unit {
             }
             _ => Undo::Inverse {
                 ops: vec![self.control(UnitVerb::Stop), self.enable(false)],
-                loses: "the unit itself stays with what brought it".to_owned(),
+                loses: "a host without the unit, which stays with what brought it".to_owned(),
             },
         }
     }

@@ -1,7 +1,7 @@
 //! Holds the code to the map: the table and the picture of `docs/architecture.md` against the paths that the rooms name.
 //!
-//! The map is the authority. A room that uses another without permission fails, and so do a room that the map leaves
-//! out, a row without a room, and an arrow that the table does not have.
+//! The map is the authority. A room that uses another without permission fails, and so do a permission that nobody
+//! uses, a room that the map leaves out, a row without a room, and an arrow that the table does not have.
 
 #[path = "architecture/map.rs"]
 mod map;
@@ -156,6 +156,18 @@ fn no_room_uses_another_without_permission() {
         .map(|((from, to), place)| format!("`{from}` may not use `{to}`, and does at {place}"))
         .collect();
     report("uses that the table does not permit", &findings);
+}
+
+#[test]
+fn no_permission_is_left_unused() {
+    let edges = edges();
+    let findings: Vec<String> = map()
+        .edges()
+        .into_iter()
+        .filter(|edge| !edges.contains_key(edge))
+        .map(|(from, to)| format!("`{from}` may use `{to}`, and does not"))
+        .collect();
+    report("permissions that no code needs", &findings);
 }
 
 #[test]

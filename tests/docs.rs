@@ -2,6 +2,12 @@
 //!
 //! `MUSTER_UPDATE=1 cargo test --test docs` writes the generated pages anew.
 
+#[path = "docs/block.rs"]
+mod block;
+#[path = "docs/commands.rs"]
+mod commands;
+#[path = "docs/example.rs"]
+mod example;
 #[path = "docs/page.rs"]
 mod page;
 #[path = "docs/reference.rs"]
@@ -68,7 +74,7 @@ fn every_toml_example_parses() {
     let mut count = 0;
     let mut findings = Vec::new();
     for page in &pages {
-        for block in page.blocks.iter().filter(|block| block.language == "toml") {
+        for block in page.blocks.iter().filter(|block| block.language() == "toml") {
             count += 1;
             if let Err(error) = block.text.parse::<toml::Table>() {
                 findings.push(format!("{}:{}: {}", page.name, block.line, error.message()));
@@ -77,6 +83,36 @@ fn every_toml_example_parses() {
     }
     assert!(count >= 4, "examples are found");
     report("examples that are no TOML", &findings);
+}
+
+#[test]
+fn every_whole_inventory_loads() {
+    check_examples("[fleet]", example::inventory);
+}
+
+#[test]
+fn every_whole_module_loads() {
+    check_examples("[module]", example::module);
+}
+
+/// Checks every example that has a table of this name, and so is a whole file.
+fn check_examples(header: &str, check: impl Fn(&str) -> Vec<String>) {
+    let pages = pages();
+    let mut count = 0;
+    let mut findings = Vec::new();
+    for page in &pages {
+        let blocks = page.blocks.iter().filter(|block| block.language() == "toml");
+        for block in blocks.filter(|block| block.text.lines().any(|line| line.trim() == header)) {
+            count += 1;
+            findings.extend(
+                check(&block.text)
+                    .into_iter()
+                    .map(|said| format!("{}:{}: {said}", page.name, block.line)),
+            );
+        }
+    }
+    assert!(count > 0, "examples with {header} are found");
+    report("examples that muster refuses", &findings);
 }
 
 #[test]
@@ -113,6 +149,31 @@ fn assert_current(file: &str, generated: &str) {
 #[test]
 fn reference_of_kinds_is_current() {
     assert_current("docs/reference/kinds.md", &reference::kinds());
+}
+
+#[test]
+fn reference_of_commands_is_current() {
+    assert_current(
+        "docs/reference/commands.md",
+        &commands::page(muster::cli::command()),
+    );
+}
+
+#[test]
+fn every_command_line_in_the_pages_is_understood() {
+    let pages = pages();
+    let root = muster::cli::command();
+    let count: usize = pages.iter().map(commands::count).sum();
+    assert!(count > 10, "command lines are found");
+    let findings: Vec<String> = pages
+        .iter()
+        .flat_map(|page| {
+            commands::refused(page, &root)
+                .into_iter()
+                .map(|said| format!("{}: {said}", page.name))
+        })
+        .collect();
+    report("command lines that muster would refuse", &findings);
 }
 
 #[test]

@@ -105,8 +105,8 @@ fn refuse(error: &clap::Error) -> Exit {
     }
 }
 
-/// Returns the whole command line, for completions and manual pages.
-fn command() -> clap::Command {
+/// Returns the whole command line, for completions, manual pages and the reference.
+pub fn command() -> clap::Command {
     Cli::command()
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use super::block::{self, Block};
+
 /// One page.
 pub struct Page {
     /// Its path from the root of the repository.
@@ -10,17 +12,9 @@ pub struct Page {
     pub path: PathBuf,
     /// Its fenced blocks, in order.
     pub blocks: Vec<Block>,
+    /// What stands between back-ticks within sentences.
+    pub code_spans: Vec<String>,
     prose: String,
-}
-
-/// A fenced block.
-pub struct Block {
-    /// The first word after the fence.
-    pub language: String,
-    /// What it holds.
-    pub text: String,
-    /// The line in which it begins, from 1.
-    pub line: usize,
 }
 
 impl Page {
@@ -42,34 +36,17 @@ impl Page {
             name: name.to_owned(),
             path,
             blocks: Vec::new(),
+            code_spans: Vec::new(),
             prose: String::new(),
         };
-        let mut open = false;
-        for (index, line) in text.lines().enumerate() {
-            let fence = line.trim_start().strip_prefix("```");
-            match (open, fence) {
-                (false, Some(info)) => {
-                    let language = info.split_whitespace().next().unwrap_or("").to_owned();
-                    page.blocks.push(Block {
-                        language,
-                        text: String::new(),
-                        line: index + 2,
-                    });
-                    open = true;
-                }
-                (true, Some(_)) => open = false,
-                (true, None) => {
-                    let block = page.blocks.last_mut().expect("a block is open");
-                    block.text.push_str(line);
-                    block.text.push('\n');
-                }
-                (false, None) => {
-                    page.prose.push_str(&without_code(line));
-                    page.prose.push('\n');
-                }
-            }
+        let (blocks, prose) = block::split(text).unwrap_or_else(|| panic!("{name}: a block is not closed"));
+        for line in &prose {
+            let spans = line.split('`').skip(1).step_by(2);
+            page.code_spans.extend(spans.map(str::to_owned));
+            page.prose.push_str(&without_code(line));
+            page.prose.push('\n');
         }
-        assert!(!open, "{name}: a block is not closed");
+        page.blocks = blocks;
         page
     }
 

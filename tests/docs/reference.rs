@@ -57,6 +57,8 @@ fn row(page: &mut String, key: &str, property: &Value, schema: &Value, definitio
         .is_some_and(|required| required.iter().any(|name| name == key));
     let default = match &property["default"] {
         Value::Null if is_required => "required".to_owned(),
+        // What is false is left out when it is written, and so the schema does not say it.
+        Value::Null if property["type"] == "boolean" => "`false`".to_owned(),
         Value::Null => String::new(),
         value => format!("`{value}`"),
     };
@@ -98,13 +100,21 @@ fn resolve<'a>(schema: &'a Value, definitions: &'a Map<String, Value>) -> &'a Va
 
 /// Says in a few words what a value has to be.
 fn type_of(schema: &Value, definitions: &Map<String, Value>) -> String {
-    let schema = resolve(schema, definitions);
+    type_within(schema, definitions, &[])
+}
+
+/// As [`type_of`], within definitions that are being spelt out, since a list may hold lists of its own sort.
+fn type_within(schema: &Value, definitions: &Map<String, Value>, within: &[&str]) -> String {
+    if let Some(name) = schema["$ref"].as_str().and_then(|path| path.rsplit('/').next()) {
+        if within.contains(&name) {
+            return "such values".to_owned();
+        }
+        let within = [within, &[name]].concat();
+        return type_within(&definitions[name], definitions, &within);
+    }
+    let inner = |schema: &Value| type_within(schema, definitions, within);
     if let Some(variants) = schema["anyOf"].as_array().or_else(|| schema["oneOf"].as_array()) {
-        let mut types: Vec<String> = variants
-            .iter()
-            .map(|variant| type_of(variant, definitions))
-            .filter(|name| name != "null")
-            .collect();
+        let mut types: Vec<String> = variants.iter().map(inner).filter(|name| name != "null").collect();
         types.dedup();
         return types.join(" or ");
     }
@@ -118,29 +128,29 @@ fn type_of(schema: &Value, definitions: &Map<String, Value>) -> String {
     if let Some(value) = schema.get("const") {
         return format!("`{value}`");
     }
-    match &schema["type"] {
-        Value::String(name) => simple(name, schema, definitions),
+    let names: Vec<&str> = match &schema["type"] {
+        Value::String(name) => vec![name],
         Value::Array(names) => names
             .iter()
             .filter_map(Value::as_str)
             .filter(|name| *name != "null")
-            .map(|name| simple(name, schema, definitions))
-            .collect::<Vec<_>>()
-            .join(" or "),
-        _ => "any".to_owned(),
-    }
+            .collect(),
+        _ => return "any".to_owned(),
+    };
+    names
+        .into_iter()
+        .map(|name| simple(name, schema, &inner))
+        .collect::<Vec<_>>()
+        .join(" or ")
 }
 
-fn simple(name: &str, schema: &Value, definitions: &Map<String, Value>) -> String {
+fn simple(name: &str, schema: &Value, inner: &impl Fn(&Value) -> String) -> String {
     match name {
         "boolean" => "true or false".to_owned(),
         "integer" => "number".to_owned(),
-        "array" => format!("list of {}", type_of(&schema["items"], definitions)),
+        "array" => format!("list of {}", inner(&schema["items"])),
         "object" => match &schema["additionalProperties"] {
-            Value::Object(_) => format!(
-                "table of {}",
-                type_of(&schema["additionalProperties"], definitions)
-            ),
+            Value::Object(_) => format!("table of {}", inner(&schema["additionalProperties"])),
             _ => "table".to_owned(),
         },
         name => name.to_owned(),

@@ -1,7 +1,11 @@
 //! muster against real hosts: sshd, systemd, apt, sudo. See `tests/fleet/README.md` for what they are.
 
 mod apply;
+#[path = "../docs/block.rs"]
+mod block;
+mod docs;
 mod fleet;
 mod kinds;
+mod lesson;
 mod login;
 mod ownership;

@@ -156,7 +156,12 @@ impl Kind for File {
                 .map_or(Comparable::Unresolved, Comparable::Print),
             other => other,
         };
-        let mut fields: Vec<FieldChange> = content.differs("content", &wanted).into_iter().collect();
+        let was_secret = context.former().is_some_and(|former: Self| former.is_secret());
+        let mut fields: Vec<FieldChange> = content
+            .differs("content", &wanted)
+            .into_iter()
+            .map(|change| path::hidden(change, was_secret))
+            .collect();
         fields.extend(path::compare_attributes(&self.attributes(), &actual.attributes));
         fields
     }

@@ -145,6 +145,15 @@ pub struct Context<'a> {
     pub consumed: Option<&'a Consumed>,
 }
 
+impl Context<'_> {
+    /// Returns what the manifest says was wanted last, in the kind's own form.
+    ///
+    /// What was secret then may still be there now, and must not be shown though the new declaration is public.
+    pub fn former<K: Kind>(&self) -> Option<K> {
+        K::deserialize(&self.owned?.spec).ok()
+    }
+}
+
 /// What a resource consumes at its start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Consumed {

@@ -172,6 +172,17 @@ impl Content {
     }
 }
 
+/// Hides what a change would show of a place that was secret until now.
+pub fn hidden(change: FieldChange, was_secret: bool) -> FieldChange {
+    match (was_secret, &change.before) {
+        (true, Shown::Text(_)) => FieldChange {
+            before: Shown::Opaque("secret until now".to_owned()),
+            ..change
+        },
+        _ => change,
+    }
+}
+
 /// Returns the changes of owner, group and mode.
 pub fn compare_attributes(wanted: &Attributes, there: &Attributes) -> Vec<FieldChange> {
     let pairs = [

@@ -289,11 +289,20 @@ impl Kind for Settings {
     }
 
     fn compare(&self, actual: &ActualSettings, context: &Context<'_>) -> Vec<FieldChange> {
+        let former: Option<Self> = context.former();
+        let was_secret = |key: &String| {
+            let value = former.as_ref().and_then(|former| former.keys.get(key));
+            value.is_some_and(|value| value.bodies().iter().any(|body| body.is_sensitive()))
+        };
         let (mut before, mut after) = (Vec::new(), Vec::new());
         for (key, value) in &self.keys {
             let there = actual.keys.get(key);
             if self.differs(value, there, context.known) {
-                before.extend(there.map(|there| format!("{key} = {}\n", there.shown())));
+                let shown = |there: &Setting| match was_secret(key) {
+                    true => "(secret until now)".to_owned(),
+                    false => there.shown(),
+                };
+                before.extend(there.map(|there| format!("{key} = {}\n", shown(there))));
                 after.push(format!("{key} = {}\n", self.shown(value, context.known)));
             }
         }

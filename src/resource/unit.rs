@@ -449,12 +449,15 @@ impl Kind for Unit {
     fn compare(&self, actual: &ActualUnit, context: &Context<'_>) -> Vec<FieldChange> {
         let mut fields = Vec::new();
         if let Some(content) = &self.content {
-            fields.extend(compare_file(
-                content,
-                &self.attributes(),
-                actual.file.as_ref(),
-                context.known,
-            ));
+            let former: Option<Self> = context.former();
+            let was_secret = former
+                .and_then(|former| former.content)
+                .is_some_and(|content| content.is_sensitive());
+            let changes = compare_file(content, &self.attributes(), actual.file.as_ref(), context.known);
+            fields.extend(changes.into_iter().map(|change| {
+                let is_secret = was_secret && change.field == "content";
+                path::hidden(change, is_secret)
+            }));
         }
         if actual.needs_reload {
             fields.push(FieldChange::text("loaded", "older than its file", "as its file"));

@@ -203,7 +203,7 @@ impl<'a> Work<'a> {
         ) else {
             return;
         };
-        let consumed = entry.spec.info().starts.then(|| self.consumed(entry));
+        let consumed = entry.spec.info().starts.then(|| self.consumed(&id.host, entry));
         let mut diff = self.diffs.remove(&id.host).unwrap_or_default();
         let input = HostInput {
             host: &id.host,
@@ -217,17 +217,17 @@ impl<'a> Work<'a> {
     }
 
     /// Returns what a resource consumes: the digest of all of it as it will be, and what of it this plan changes.
-    fn consumed(&self, entry: &Entry) -> Consumed {
-        let parts: BTreeMap<&ResourceId, Digest> = entry
-            .restart_on
-            .iter()
-            .filter_map(|id| {
-                Some((
-                    id,
-                    self.input.desired.get(id)?.spec.consumed(&self.known[&id.host]),
-                ))
-            })
-            .collect();
+    fn consumed(&self, host: &HostId, entry: &Entry) -> Consumed {
+        // Resources of the same host stand without its name, so that a renamed host restarts nothing.
+        let name = |id: &ResourceId| {
+            if id.host == *host {
+                id.key.to_string()
+            } else {
+                id.to_string()
+            }
+        };
+        let consumed = |id| Some((name(id), self.input.desired.get(id)?.spec.consumed()));
+        let parts: BTreeMap<String, Digest> = entry.restart_on.iter().filter_map(consumed).collect();
         let owned = |id: &ResourceId| {
             self.input
                 .seen

@@ -9,7 +9,6 @@ use crate::model::body::Body;
 use crate::model::change::{Action, FieldChange, Undo};
 use crate::model::digest::Digest;
 use crate::model::id::ResourceKey;
-use crate::model::known::Known;
 use crate::model::observation::{Answer, Observed};
 use crate::model::op::{Op, Probe};
 use crate::model::quantity::parse_duration;
@@ -233,8 +232,8 @@ impl Kind for Command {
         }
     }
 
-    fn consumed(&self, known: &Known) -> Digest {
-        Digest::of_value(&(known.with_outputs(&self.run), &self.env))
+    fn consumed(&self) -> Digest {
+        Digest::of_value(&(&self.run, &self.env))
     }
 
     fn bodies(&self) -> Vec<&Body> {

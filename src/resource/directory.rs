@@ -155,7 +155,7 @@ impl Kind for Directory {
         path::identity(&self.path)
     }
 
-    fn consumed(&self, _known: &crate::model::known::Known) -> Digest {
+    fn consumed(&self) -> Digest {
         Digest::of(&self.path)
     }
 }

@@ -7,7 +7,7 @@ use crate::model::body::Body;
 use crate::model::change::{Action, FieldChange, Undo};
 use crate::model::digest::Digest;
 use crate::model::id::ResourceKey;
-use crate::model::known::{Comparable, Known};
+use crate::model::known::Comparable;
 use crate::model::observation::{Answer, Observed};
 use crate::model::op::{ContentWanted, Op, Probe};
 
@@ -217,11 +217,7 @@ impl Kind for File {
         vec![&self.content]
     }
 
-    fn consumed(&self, known: &Known) -> Digest {
-        match known.comparable(&self.content) {
-            Comparable::Text(text) => Digest::of(text),
-            Comparable::Print(print) => Digest(print.0),
-            Comparable::Pending(_) | Comparable::Unresolved => self.content.digest(),
-        }
+    fn consumed(&self) -> Digest {
+        self.content.digest()
     }
 }

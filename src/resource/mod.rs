@@ -91,8 +91,10 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned + JsonSchema {
     }
 
     /// Returns the digest of what a consumer reads of it: for a file its content, not its mode.
-    fn consumed(&self, known: &Known) -> Digest {
-        let _ = known;
+    ///
+    /// Holes stay holes. A salt that the host does not have yet, or an output that is not known yet, must not make the
+    /// digest another one in the next plan; a secret or an output that changes shows as a change of this resource.
+    fn consumed(&self) -> Digest {
         Digest::of_value(self)
     }
 
@@ -372,8 +374,8 @@ macro_rules! kinds {
             }
 
             /// As [`Kind::consumed`].
-            pub fn consumed(&self, known: &Known) -> Digest {
-                match self { $(Self::$kind(spec) => spec.consumed(known),)* }
+            pub fn consumed(&self) -> Digest {
+                match self { $(Self::$kind(spec) => spec.consumed(),)* }
             }
 
             /// Returns the digest of a whole look, by [`Kind::digest`]; what is absent or unknown has digests of its own.

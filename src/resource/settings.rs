@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::keyed;
 use crate::model::body::Body;
@@ -356,20 +356,8 @@ impl Kind for Settings {
         path::identity(&self.path)
     }
 
-    fn consumed(&self, known: &Known) -> Digest {
-        let keys: BTreeMap<&String, Value> = self
-            .keys
-            .iter()
-            .map(|(key, value)| {
-                let value = match self.wanted(value, known) {
-                    Wanted::Value(value) => json!({ "value": value }),
-                    Wanted::Print(print) => json!({ "print": print }),
-                    Wanted::Pending | Wanted::Unresolved => json!({ "declared": value }),
-                };
-                (key, value)
-            })
-            .collect();
-        Digest::of_value(&keys)
+    fn consumed(&self) -> Digest {
+        Digest::of_value(&self.keys)
     }
 
     fn printed(&self) -> Vec<&Body> {

@@ -537,11 +537,9 @@ impl Kind for Unit {
         }
     }
 
-    fn consumed(&self, known: &Known) -> Digest {
-        match self.content.as_ref().map(|content| known.comparable(content)) {
-            Some(Comparable::Text(text)) => Digest::of(text),
-            Some(Comparable::Print(print)) => Digest(print.0),
-            Some(Comparable::Pending(_) | Comparable::Unresolved) => Digest::of_value(&self.content),
+    fn consumed(&self) -> Digest {
+        match &self.content {
+            Some(content) => content.digest(),
             None => Digest::of(&self.name),
         }
     }

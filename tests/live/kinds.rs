@@ -207,7 +207,7 @@ const CASES: &[Case] = &[
         fields: &[
             field(
                 "content",
-                "sed -i s/Description=App/Description=Else/ /etc/systemd/system/app.service",
+                "sed -i s/Description=App/Description=Else/ /etc/systemd/system/app.service && systemctl daemon-reload",
                 "systemctl show -P Description app.service",
                 "App",
             ),

@@ -105,7 +105,8 @@ impl<'a> Job<'a> {
             "modules/app/module.toml",
             "[module]\nname = \"app\"\n\n[inputs.password]\ntype = \"secret\"\ndoc = \"A secret.\"\n\n\
              [[file]]\npath = \"/etc/app.conf\"\nmode = \"0600\"\ncontent = \"password = {{ password }}\\n\"\n\n\
-             [[directory]]\npath = \"/srv/app\"\n",
+             [[directory]]\npath = \"/srv/app\"\n\n\
+             [[command]]\nname = \"check\"\nrun = \"true\"\nprobe = \"test ! -e /srv/odd || exit 9\"\n",
         );
         let known =
             std::fs::read_to_string(self.fleet.file("known_hosts")).expect("the hosts' keys are known");
@@ -249,6 +250,11 @@ fn found_by(forge: &str, key_is_a_file: bool) {
         "printf 'password = hunter2\\n' >/etc/app.conf && chmod 0600 /etc/app.conf",
     );
     job.ends(&key, 0, "no drift");
+
+    // The command's probe cannot tell.
+    fleet.sh("h1", "touch /srv/odd");
+    job.ends(&key, 3, "could not look at everything");
+    fleet.sh("h1", "rm /srv/odd");
 
     fleet.act("disconnect", "h2");
     job.ends(&key, 4, "could not look at everything");

@@ -8,4 +8,6 @@ mod fleet;
 mod kinds;
 mod lesson;
 mod login;
+mod looks;
 mod ownership;
+mod restarts;

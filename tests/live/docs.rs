@@ -1,4 +1,4 @@
-//! Does what the documents say, to the letter: the tutorial, and the jobs that look for drift.
+//! Does what the documents say, to the letter: the tutorial, the demo, and the jobs that look for drift.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -33,6 +33,33 @@ fn the_tutorial_works_as_it_is_written() {
         .replace("lesson", &name)
         .replace("/tmp/muster-fleet", &states)
         .follow(folder.path(), &prelude);
+}
+
+#[test]
+fn the_demo_tells_its_story_to_the_end() {
+    let built = Path::new(env!("CARGO_BIN_EXE_muster"));
+    let target = built
+        .ancestors()
+        .nth(2)
+        .expect("it lies in the target's folder of its profile");
+    let output = Command::new(root().join("tests/demo/run"))
+        .env("CARGO_TARGET_DIR", target)
+        .stdin(Stdio::null())
+        .output()
+        .expect("bash runs");
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(output.status.success(), "{out}{err}");
+    for told in [
+        "on 5 hosts in 3 waves",
+        "No changes.",
+        "SystemMaxUse=4G",
+        "No drift.",
+    ] {
+        assert!(out.contains(told), "it should tell `{told}`: {out}{err}");
+    }
 }
 
 /// Takes a fleet down that a lesson may have left when a step of it failed.

@@ -56,7 +56,7 @@ fn the_demo_tells_what_the_readme_shows() {
     let (blocks, _) = block::split(&readme).expect("its blocks are closed");
     let transcript = blocks
         .iter()
-        .find(|block| block.language() == "text")
+        .find(|block| block.language() == "text" && block.text.contains("$ muster apply"))
         .expect("it has a transcript");
     assert_told(&transcript.text, &said, "README.md, from the demo");
     assert!(

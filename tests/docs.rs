@@ -15,6 +15,8 @@ mod reference;
 
 use std::path::{Path, PathBuf};
 
+use muster::store::journal::{Header, JOURNAL_FORMAT, Line};
+
 use page::Page;
 
 fn root() -> &'static Path {
@@ -83,6 +85,24 @@ fn every_toml_example_parses() {
     }
     assert!(count >= 4, "examples are found");
     report("examples that are no TOML", &findings);
+}
+
+#[test]
+fn every_journal_among_the_examples_reads() {
+    let name = "docs/reference/formats.md";
+    let page = Page::read(root(), &root().join(name));
+    let block = page
+        .blocks
+        .iter()
+        .find(|block| block.language() == "json")
+        .expect("it shows a journal");
+    let (header, lines) = block.text.split_once('\n').expect("a header and lines");
+    let header: Header = serde_json::from_str(header).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!(header.format, JOURNAL_FORMAT);
+    for (number, line) in (1..).zip(lines.lines()) {
+        let line: Line = serde_json::from_str(line).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(line.seq, number);
+    }
 }
 
 #[test]

@@ -133,7 +133,7 @@ pub fn refused(page: &Page, root: &Command) -> Vec<String> {
         .blocks
         .iter()
         .filter(|block| ["sh", "yaml", "bash"].contains(&block.language()))
-        .flat_map(|block| block.text.lines().filter_map(|line| of_line(line)))
+        .flat_map(|block| block.text.lines().filter_map(of_line))
         .filter_map(|words| refusal(root, words, &[]));
     // A sentence may name a command without its arguments.
     let bare = [ErrorKind::MissingRequiredArgument, ErrorKind::MissingSubcommand];

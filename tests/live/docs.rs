@@ -243,7 +243,7 @@ impl<'a> Job<'a> {
 fn script(yaml: &str) -> String {
     let lines: Vec<&str> = yaml.lines().collect();
     let indent = |line: &str| line.len() - line.trim_start().len();
-    let scripts = lines
+    let mut scripts = lines
         .iter()
         .enumerate()
         .filter(|(_, line)| line.trim_end().ends_with('|'))
@@ -252,14 +252,13 @@ fn script(yaml: &str) -> String {
                 .iter()
                 .take_while(|line| line.trim().is_empty() || indent(line) > indent(head));
             let body: Vec<&str> = body.copied().collect();
-            let margin = body.iter().map(|line| indent(line)).min().unwrap_or(0);
+            let margin = body.iter().copied().map(indent).min().unwrap_or(0);
             body.iter()
                 .map(|line| format!("{}\n", &line[margin..]))
                 .collect::<String>()
         });
     scripts
-        .filter(|script| script.contains("muster"))
-        .next()
+        .find(|script| script.contains("muster"))
         .expect("a step calls muster")
 }
 

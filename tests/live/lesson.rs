@@ -78,14 +78,13 @@ impl Lesson {
 impl Step {
     fn of(block: &Block) -> Self {
         let option = |name: &str| {
-            let words = block
+            let mut words = block
                 .head
                 .split_whitespace()
                 .filter_map(|word| word.split_once('='));
             words
-                .filter(|(key, _)| *key == name)
+                .find(|(key, _)| *key == name)
                 .map(|(_, value)| value.to_owned())
-                .next()
         };
         Self {
             line: block.line,

@@ -45,7 +45,7 @@ pub fn canonical_json(value: &impl Serialize) -> String {
 /// A digest of something secret, salted with a value that never leaves its host, as 64 hex digits.
 ///
 /// `sha256(salt ‖ content ‖ salt)`. Equal prints on one host mean equal contents; prints of two hosts never compare.
-/// Source: decision 8 of the architecture.
+/// Source: decision 0018 (prints under a salt).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Fingerprint(pub String);

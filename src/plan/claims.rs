@@ -1,4 +1,4 @@
-//! Claims: one thing, one owner. Source: decision 16 of the architecture.
+//! Claims: one thing, one owner. Source: decision 0020.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Waves: changed hosts × policy → which changes happen together. Source: decisions 7 and 15 of the architecture.
+//! Waves: changed hosts × policy → which changes happen together. Source: decisions 0007 and 0021.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,0 +1,301 @@
+//! A plan in the making: every host compared, what must wait held, what is left ordered and cut.
+
+mod hold;
+mod needs;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::change::{Action, Change};
+use crate::model::digest::Digest;
+use crate::model::id::{HostId, ResourceId, ResourceKey};
+use crate::model::known::Known;
+use crate::model::observation::HostView;
+use crate::model::plan::{Basis, Held, HeldWhy, Note, Plan};
+use crate::resource::Consumed;
+use crate::resource::desired::{DesiredHost, Entry};
+
+use super::diff::{HostDiff, HostInput};
+use super::{PlanInput, graph, outputs, waves};
+
+/// A plan in the making.
+pub(super) struct Work<'a> {
+    input: &'a PlanInput<'a>,
+    known: BTreeMap<HostId, Known>,
+    diffs: BTreeMap<HostId, HostDiff>,
+    held: Vec<Held>,
+    down: BTreeSet<HostId>,
+    notes: Vec<Note>,
+}
+
+impl<'a> Work<'a> {
+    pub(super) fn new(input: &'a PlanInput<'a>) -> Self {
+        let outputs = outputs(input.desired, input.seen);
+        let known = |host: &HostId| Known {
+            outputs: outputs.clone(),
+            prints: input.prints.get(host).cloned().unwrap_or_default(),
+            is_without_secrets: input.without_secrets,
+        };
+        let known = input
+            .desired
+            .hosts
+            .keys()
+            .map(|host| (host.clone(), known(host)))
+            .collect();
+        Self {
+            input,
+            known,
+            diffs: BTreeMap::new(),
+            held: Vec::new(),
+            down: BTreeSet::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    fn is_limited_out(&self, host: &HostId) -> bool {
+        self.input
+            .limit
+            .as_ref()
+            .is_some_and(|(_, hosts)| !hosts.contains(host))
+    }
+
+    /// Compares every host. What starts something comes after what it may consume.
+    pub(super) fn compare_all(&mut self) {
+        let mut ready: Vec<(&'a HostId, &'a DesiredHost, &'a HostView)> = Vec::new();
+        for (host, desired) in &self.input.desired.hosts {
+            let Some(view) = self.input.seen.hosts.get(host) else {
+                if !self.is_limited_out(host) {
+                    self.hold_host(host, HeldWhy::Unreachable("nobody looked at it".to_owned()));
+                }
+                continue;
+            };
+            match self.host_hold(host, desired, view) {
+                Some(why) => self.hold_host(host, why),
+                None => ready.push((host, desired, view)),
+            }
+        }
+        ready.retain(|(host, _, _)| !self.is_limited_out(host));
+        let mut starting: BTreeMap<ResourceId, BTreeSet<ResourceId>> = BTreeMap::new();
+        for (host, desired, view) in &ready {
+            let mut diff = HostDiff::default();
+            let input = HostInput {
+                host,
+                desired,
+                view,
+                known: &self.known[*host],
+            };
+            for (key, entry) in &desired.entries {
+                if entry.spec.info().starts {
+                    starting.insert(key.on(host), entry.needs.clone());
+                } else {
+                    diff.compare(&input, key, entry, None, &[]);
+                }
+            }
+            diff.remove(&input);
+            self.diffs.insert((*host).clone(), diff);
+        }
+        for id in graph::order(&starting, |_| 0) {
+            if let Some(entry) = self.input.desired.get(id) {
+                self.compare_one(id, entry, &[]);
+            }
+        }
+        self.replan_what_is_lost();
+    }
+
+    fn compare_one(&mut self, id: &ResourceId, entry: &Entry, lost_on: &[ResourceId]) {
+        let (Some(desired), Some(view)) = (
+            self.input.desired.hosts.get(&id.host),
+            self.input.seen.hosts.get(&id.host),
+        ) else {
+            return;
+        };
+        let consumed = entry.spec.info().starts.then(|| self.consumed(&id.host, entry));
+        let mut diff = self.diffs.remove(&id.host).unwrap_or_default();
+        let input = HostInput {
+            host: &id.host,
+            desired,
+            view,
+            known: &self.known[&id.host],
+        };
+        diff.takes.retain(|take| take.key != id.key);
+        diff.compare(&input, &id.key, entry, consumed.as_ref(), lost_on);
+        self.diffs.insert(id.host.clone(), diff);
+    }
+
+    /// Returns what a resource consumes: the digest of all of it as it will be, and what of it this plan changes.
+    fn consumed(&self, host: &HostId, entry: &Entry) -> Consumed {
+        // Resources of the same host stand without its name, so that a renamed host restarts nothing.
+        let name = |id: &ResourceId| {
+            if id.host == *host {
+                id.key.to_string()
+            } else {
+                id.to_string()
+            }
+        };
+        let consumed = |id| Some((name(id), self.input.desired.get(id)?.spec.consumed()));
+        let parts: BTreeMap<String, Digest> = entry.restart_on.iter().filter_map(consumed).collect();
+        let owned = |id: &ResourceId| {
+            self.input
+                .seen
+                .hosts
+                .get(&id.host)?
+                .manifest
+                .present()?
+                .owned
+                .get(&id.key)
+        };
+        let changed_at_secs = entry
+            .restart_on
+            .iter()
+            .filter_map(|id| owned(id)?.changed_at_secs)
+            .max();
+        let changes_content = |id: &&ResourceId| self.change(id).is_some_and(changes_content);
+        let changing = entry.restart_on.iter().filter(changes_content).cloned().collect();
+        Consumed {
+            digest: Digest::of_value(&parts),
+            changed_at_secs,
+            changing,
+        }
+    }
+
+    fn change(&self, id: &ResourceId) -> Option<&Change> {
+        self.diffs.get(&id.host)?.changes.get(&id.key)
+    }
+
+    /// What a change wipes is planned anew as if absent, in the same plan, so that the second plan stays empty.
+    fn replan_what_is_lost(&mut self) {
+        let losing: Vec<(ResourceId, &Entry)> = self
+            .input
+            .desired
+            .iter()
+            .filter(|(_, entry)| !entry.loses_on.is_empty())
+            .collect();
+        // Each pass settles at least one more resource of a chain, so there are never more passes than resources.
+        for _ in 0..losing.len() {
+            let mut is_settled = true;
+            for (id, entry) in &losing {
+                let lost_on: Vec<ResourceId> = entry
+                    .loses_on
+                    .iter()
+                    .filter(|lost| self.change(lost).is_some())
+                    .cloned()
+                    .collect();
+                let is_absent = self
+                    .change(id)
+                    .is_some_and(|change| change.action == Action::Create);
+                if !lost_on.is_empty() && !is_absent && self.diffs.contains_key(&id.host) {
+                    self.compare_one(id, entry, &lost_on);
+                    is_settled = false;
+                }
+            }
+            if is_settled {
+                break;
+            }
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Plan {
+        let input = self.input;
+        let mut changes: BTreeMap<ResourceId, Change> = BTreeMap::new();
+        let mut takes = BTreeMap::new();
+        let mut basis = BTreeMap::new();
+        for (host, diff) in std::mem::take(&mut self.diffs) {
+            if !diff.changes.is_empty() || !diff.takes.is_empty() {
+                basis.insert(host.clone(), self.basis(&host, diff.seen));
+            }
+            self.held.extend(diff.held);
+            changes.extend(
+                diff.changes
+                    .into_iter()
+                    .map(|(key, change)| (key.on(&host), change)),
+            );
+            if !diff.takes.is_empty() {
+                takes.insert(host, diff.takes);
+            }
+        }
+        let needs: BTreeMap<ResourceId, BTreeSet<ResourceId>> = changes
+            .iter()
+            .map(|(id, change)| (id.clone(), change.needs.clone()))
+            .collect();
+        let ordered = graph::order(&needs, rank);
+        let waves = waves::WaveInput {
+            inventory: input.inventory,
+            ordered,
+            changes: &changes,
+            down: self.down.clone(),
+        }
+        .waves();
+        self.held.sort_by(|left, right| left.what.cmp(&right.what));
+        self.notes.sort();
+        let hosts = basis
+            .keys()
+            .filter_map(|host| Some((host.clone(), input.inventory.hosts.get(host)?.target.clone())));
+        Plan {
+            fleet: input.inventory.name.clone(),
+            inputs: input.inputs.clone(),
+            hosts: hosts.collect(),
+            basis,
+            changes,
+            takes,
+            waves,
+            held: self.held,
+            notes: self.notes,
+            policy: input.inventory.policy.clone(),
+            fleet_size: input.inventory.hosts.len(),
+            limited_to: input
+                .limit
+                .as_ref()
+                .map(|(selector, hosts)| (selector.clone(), hosts.len())),
+            inventory_file: input.inventory.file.clone(),
+        }
+    }
+
+    fn basis(&self, host: &HostId, seen: BTreeMap<ResourceKey, Digest>) -> Basis {
+        let view = self.input.seen.hosts.get(host);
+        let manifest = view.and_then(|view| view.manifest.present());
+        let reads_facts = self
+            .input
+            .desired
+            .hosts
+            .get(host)
+            .is_some_and(|desired| desired.reads_facts);
+        let facts = view.and_then(|view| view.facts.as_ref()).filter(|_| reads_facts);
+        Basis {
+            lineage: manifest.map(|manifest| manifest.lineage.clone()),
+            generation: manifest.map_or(0, |manifest| manifest.generation),
+            former: manifest
+                .map(|manifest| (manifest.fleet.clone(), manifest.host.clone()))
+                .filter(|former| *former != (self.input.inventory.name.clone(), host.clone())),
+            facts: facts.map(Digest::of_value),
+            seen,
+        }
+    }
+}
+
+/// Says whether a change alters what a consumer reads, and not only who may read it.
+fn changes_content(change: &Change) -> bool {
+    let only_attributes = |field: &str| ["owner", "group", "mode"].contains(&field);
+    match change.action {
+        Action::Create | Action::Replace | Action::Delete => true,
+        Action::Update => change.fields.iter().any(|field| !only_attributes(&field.field)),
+        Action::Forget => false,
+    }
+}
+
+/// Ranks kinds so that neighbours batch well and services start late, where needs leave a choice.
+fn rank(id: &ResourceId) -> usize {
+    let order = [
+        "group",
+        "account",
+        "authorized_keys",
+        "package",
+        "directory",
+        "symlink",
+        "file",
+        "settings",
+        "sysctl",
+    ];
+    order
+        .iter()
+        .position(|kind| *kind == id.key.kind.as_str())
+        .unwrap_or(order.len())
+}

@@ -1,0 +1,175 @@
+//! What is held: hosts that did not answer or are not ours, and everything that needs what is held.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::change::Change;
+use crate::model::id::{FleetName, HostId, OutputRef, ResourceId};
+use crate::model::manifest::{Manifest, ManifestState};
+use crate::model::observation::{HostView, Reach};
+use crate::model::plan::{Held, HeldWhat, HeldWhy};
+use crate::plan::{graph, waves};
+use crate::resource::desired::DesiredHost;
+
+use super::Work;
+
+impl<'a> Work<'a> {
+    /// Returns why a whole host is held, if it is.
+    pub(super) fn host_hold(&self, host: &HostId, desired: &DesiredHost, view: &HostView) -> Option<HeldWhy> {
+        if let Reach::Unreachable(why) = &view.reach {
+            return Some(HeldWhy::Unreachable(why.clone()));
+        }
+        if let Some(why) = &desired.held {
+            return Some(HeldWhy::Unknown(why.clone()));
+        }
+        let declared = self.input.inventory.hosts.get(host)?;
+        let before = declared
+            .renamed_from
+            .as_ref()
+            .and_then(|old| self.input.lineages.get(old));
+        let lineage = self.input.lineages.get(host).or(before);
+        match (&view.manifest, lineage) {
+            (ManifestState::Unreadable(why), _) => {
+                Some(HeldWhy::NotOurs(format!("its manifest cannot be read: {why}")))
+            }
+            (ManifestState::Absent, Some(lineage)) => Some(HeldWhy::NotOurs(format!(
+                "it had a manifest (lineage {lineage}) and has none: reinstalled or wiped? \
+                 `muster adopt --new-lineage {host}` begins anew"
+            ))),
+            (ManifestState::Absent, None) => None,
+            (ManifestState::Present(manifest), lineage) => foreign(
+                manifest,
+                &self.input.inventory.name,
+                host,
+                declared.renamed_from.as_ref(),
+                lineage,
+            ),
+        }
+    }
+
+    pub(super) fn hold_host(&mut self, host: &HostId, why: HeldWhy) {
+        self.down.insert(host.clone());
+        if !self.is_limited_out(host) {
+            self.held.push(Held {
+                what: HeldWhat::Host(host.clone()),
+                why,
+            });
+        }
+    }
+
+    /// Takes changes away that wait for an output which nothing in this plan produces, since its producer is held, or left
+    /// out by the limit.
+    pub(in crate::plan) fn hold_what_nobody_produces(&mut self) {
+        let waits = |change: &Change| {
+            let bodies = change
+                .ops
+                .iter()
+                .flat_map(|op| op.bodies().into_iter().cloned().collect::<Vec<_>>());
+            let outputs: Vec<OutputRef> = bodies
+                .flat_map(|body| body.outputs().cloned().collect::<Vec<_>>())
+                .collect();
+            let missing = outputs
+                .into_iter()
+                .find(|output| self.change(&output.resource).is_none())?;
+            Some((change.target.clone(), missing.resource))
+        };
+        let changes = self.diffs.values().flat_map(|diff| diff.changes.values());
+        let waiting: Vec<(ResourceId, ResourceId)> = changes.filter_map(waits).collect();
+        for (id, producer) in waiting {
+            self.hold_change(&id, HeldWhy::Needs(producer));
+        }
+    }
+
+    /// Takes changes away that need something held, on whatever host, until none is left.
+    pub(in crate::plan) fn hold_what_needs_held(&mut self) {
+        let held_hosts: BTreeSet<HostId> = self.down.clone();
+        let mut held: BTreeSet<ResourceId> = self
+            .diffs
+            .values()
+            .flat_map(|diff| &diff.held)
+            .filter_map(|held| match &held.what {
+                HeldWhat::Resource(id) => Some(id.clone()),
+                HeldWhat::Host(_) => None,
+            })
+            .collect();
+        if held.is_empty() && held_hosts.is_empty() {
+            return;
+        }
+        let needs: BTreeMap<ResourceId, BTreeSet<ResourceId>> = self
+            .diffs
+            .iter()
+            .flat_map(|(host, diff)| diff.changes.keys().map(|key| key.on(host)))
+            .filter_map(|id| Some((id.clone(), self.input.desired.get(&id)?.needs.clone())))
+            .collect();
+        for id in graph::order(&needs, |_| 0) {
+            let blocked = needs[id]
+                .iter()
+                .find(|need| held.contains(*need) || held_hosts.contains(&need.host));
+            if let Some(need) = blocked {
+                held.insert(id.clone());
+                self.hold_change(id, HeldWhy::Needs(need.clone()));
+            }
+        }
+    }
+
+    fn hold_change(&mut self, id: &ResourceId, why: HeldWhy) {
+        if let Some(diff) = self.diffs.get_mut(&id.host) {
+            diff.changes.remove(&id.key);
+            diff.seen.remove(&id.key);
+            diff.held.push(Held {
+                what: HeldWhat::Resource(id.clone()),
+                why,
+            });
+        }
+    }
+
+    /// Where too many hosts are down already, nothing that disrupts goes on, nor what needs it.
+    pub(in crate::plan) fn hold_without_room(&mut self) {
+        let whole = self.input.inventory.hosts.len();
+        let most = self.input.inventory.policy.down_max.of(whole);
+        if self.down.len() < most.max(1) && most > 0 {
+            return;
+        }
+        let disrupting: Vec<ResourceId> = self
+            .diffs
+            .values()
+            .flat_map(|diff| diff.changes.values())
+            .filter(|change| waves::is_disrupting(change))
+            .map(|change| change.target.clone())
+            .collect();
+        let why = format!(
+            "{} of {whole} hosts are down or unknown, and the policy allows {most}",
+            self.down.len()
+        );
+        for id in &disrupting {
+            self.hold_change(id, HeldWhy::NoRoom(why.clone()));
+        }
+        if !disrupting.is_empty() {
+            self.hold_what_needs_held();
+        }
+    }
+}
+
+/// Says why a manifest is not this host's, if it is not.
+fn foreign(
+    manifest: &Manifest,
+    fleet: &FleetName,
+    host: &HostId,
+    renamed_from: Option<&HostId>,
+    lineage: Option<&String>,
+) -> Option<HeldWhy> {
+    let is_named = manifest.host == *host || renamed_from == Some(&manifest.host);
+    if manifest.fleet != *fleet || !is_named {
+        return Some(HeldWhy::NotOurs(format!(
+            "this machine is `{}` of fleet `{}`; say `renamed_from = \"{}\"`, or take it over with \
+             `muster adopt --take-over {host}`",
+            manifest.host, manifest.fleet, manifest.host
+        )));
+    }
+    lineage.filter(|lineage| **lineage != manifest.lineage).map(|lineage| {
+        HeldWhy::NotOurs(format!(
+            "its lineage is {} and was {lineage}: another machine, or reinstalled? `muster adopt --new-lineage {host}` \
+             accepts it",
+            manifest.lineage
+        ))
+    })
+}

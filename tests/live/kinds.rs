@@ -168,6 +168,12 @@ const CASES: &[Case] = &[
                 "600",
             ),
             field(
+                "group",
+                "chgrp games /home/keyuser/.ssh/authorized_keys",
+                "stat -c %G /home/keyuser/.ssh/authorized_keys",
+                "keyuser",
+            ),
+            field(
                 "owner",
                 "chown root /home/keyuser/.ssh/authorized_keys",
                 "stat -c %U /home/keyuser/.ssh/authorized_keys",

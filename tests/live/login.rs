@@ -75,7 +75,11 @@ fn sudo_makes_root_of_accounts_with_and_without_a_password() {
     assert_eq!(fleet.sh("h1", "stat -c %U /etc/app.conf"), "root\n");
     assert_eq!(fleet.sh("h2", "stat -c %U /etc/app.conf"), "root\n");
 
-    inventory(&project, &as_user("h2", "op2", "passwordless"));
+    let without = as_user("h2", "op2", "passwordless");
+    inventory(
+        &project,
+        &format!("{}{without}", as_user("h1", "ops", "passwordless")),
+    );
     let ran = project.muster(&["plan", "--no-input"]);
     assert_eq!(ran.code, 4, "{}{}", ran.stdout, ran.stderr);
     assert!(ran.stdout.contains("sudo"), "{}", ran.stdout);

@@ -278,6 +278,24 @@ fn change_waits_for_what_it_needs_on_another_host_and_is_held_with_it() {
 }
 
 #[test]
+fn what_is_held_keeps_what_it_stands_on() {
+    let unreadable = Answer::NoAnswer("timed out".into());
+    for (answer, count) in [(unreadable, 0), (file_answer("user\n"), 2)] {
+        let mut fleet = Pretend::new(&["h1"]);
+        let base = file("/etc/base", "base\n");
+        let mut user = file("/etc/user", "user\n");
+        user.needs.insert(base.spec.key().on(&host("h1")));
+        for (entry, content) in [(&base, "base\n"), (&user, "user\n")] {
+            fleet.says("h1", &entry.spec.key(), file_answer(content));
+            fleet.owns("h1", entry, Origin::Made);
+        }
+        fleet.says("h1", &user.spec.key(), answer);
+        let plan = fleet.plan();
+        assert_eq!(plan.changes.len(), count, "{:?}", plan.held);
+    }
+}
+
+#[test]
 fn waves_begin_with_canaries_and_keep_to_batch_and_spread() {
     let names = ["h1", "h2", "h3", "h4", "h5"];
     let mut fleet = Pretend::new(&names);
@@ -323,27 +341,68 @@ fn nothing_disrupts_where_too_many_are_down_already() {
     let mut fleet = Pretend::new(&["h1", "h2", "h3"]);
     *fleet.view("h3") = HostView::unreachable("down");
     for name in ["h1", "h2"] {
-        let unit = entry("unit", json!({ "name": "app.service", "running": true }));
+        let unit = entry("unit", json!({ "name": "app.service", "running": false }));
         let key = fleet.declare(name, unit);
-        let stopped = "Id=app.service\nLoadState=loaded\nActiveState=inactive\nSubState=dead\nUnitFileState=disabled\n\
-             FragmentPath=/etc/systemd/system/app.service\nNeedDaemonReload=no\nInvocationID=\nActiveEnterTimestamp=\nType=simple\nResult=success\n";
+        let running = "Id=app.service\nLoadState=loaded\nActiveState=active\nSubState=running\nUnitFileState=disabled\n\
+             FragmentPath=/etc/systemd/system/app.service\nNeedDaemonReload=no\nInvocationID=1\nActiveEnterTimestamp=@1700000000\nType=simple\nResult=success\n";
         fleet.says(
             name,
             &key,
             Answer::Text {
-                output: stopped.into(),
+                output: running.into(),
                 status: 0,
             },
         );
     }
+    for (down_max, expected) in [(2, 2), (1, 0)] {
+        fleet.inventory.policy.down_max = Share::Count(down_max);
+        let plan = fleet.plan();
+        let disrupts = |change: &&muster::model::change::Change| change.disruption != Disruption::None;
+        assert_eq!(plan.changes.values().filter(disrupts).count(), expected);
+    }
+}
+
+#[test]
+fn change_waits_for_nothing_that_found_no_room() {
+    let mut fleet = Pretend::new(&["h1", "h2"]);
+    *fleet.view("h2") = HostView::unreachable("down");
+    let unit = fleet.declare(
+        "h1",
+        entry("unit", json!({ "name": "app.service", "running": false })),
+    );
+    let output = "Id=app.service\nLoadState=loaded\nActiveState=active\nSubState=running\nUnitFileState=disabled\n\
+         NeedDaemonReload=no\nCanReload=yes\nInvocationID=1\nActiveEnterTimestamp=@1700000000\n";
+    let running = Answer::Text {
+        output: output.into(),
+        status: 0,
+    };
+    fleet.says("h1", &unit, running);
+    let mut settled = file("/etc/settled", "x");
+    settled.needs.insert(unit.on(&host("h1")));
+    let settled = fleet.declare("h1", settled);
+    fleet.says("h1", &settled, file_answer("x"));
+    let mut last = file("/etc/last", "y");
+    last.needs.insert(settled.on(&host("h1")));
+    let last = fleet.declare("h1", last);
+    fleet.says("h1", &last, absent_answer());
+    assert!(!fleet.plan().changes[&last.on(&host("h1"))].needs.is_empty());
     fleet.inventory.policy.down_max = Share::Count(1);
     let plan = fleet.plan();
-    let disrupting = plan
-        .changes
-        .values()
-        .filter(|change| change.disruption != Disruption::None)
-        .count();
-    assert_eq!(disrupting, 0);
+    assert!(held(&plan).iter().any(|why| matches!(why, HeldWhy::NoRoom(_))));
+    assert!(plan.changes[&last.on(&host("h1"))].needs.is_empty());
+}
+
+#[test]
+fn what_is_unreadable_and_was_wiped_is_held_once() {
+    let mut fleet = Pretend::new(&["h1"]);
+    let base = fleet.declare("h1", file("/etc/base", "x"));
+    fleet.says("h1", &base, absent_answer());
+    let mut user = file("/etc/user", "y");
+    user.needs.insert(base.on(&host("h1")));
+    user.loses_on = user.needs.clone();
+    let user = fleet.declare("h1", user);
+    fleet.says("h1", &user, Answer::NoAnswer("timed out".into()));
+    assert!(matches!(held(&fleet.plan())[..], [HeldWhy::Unknown(_)]));
 }
 
 #[test]

@@ -63,8 +63,8 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, Diagnostics> {
     work.compare_all();
     work.hold_what_nobody_produces();
     work.hold_what_needs_held();
-    work.fill_needs();
     work.hold_without_room();
+    work.fill_needs();
     Ok(work.finish())
 }
 

@@ -10,7 +10,7 @@ use crate::model::digest::Digest;
 use crate::model::id::{HostId, ResourceId, ResourceKey};
 use crate::model::known::Known;
 use crate::model::observation::HostView;
-use crate::model::plan::{Basis, Held, HeldWhy, Note, Plan};
+use crate::model::plan::{Basis, Held, HeldWhat, HeldWhy, Note, Plan};
 use crate::resource::Consumed;
 use crate::resource::desired::{DesiredHost, Entry};
 
@@ -117,6 +117,8 @@ impl<'a> Work<'a> {
             known: &self.known[&id.host],
         };
         diff.takes.retain(|take| take.key != id.key);
+        diff.held
+            .retain(|held| held.what != HeldWhat::Resource(id.clone()));
         diff.compare(&input, &id.key, entry, consumed.as_ref(), lost_on);
         self.diffs.insert(id.host.clone(), diff);
     }

@@ -94,12 +94,14 @@ impl<'a> Work<'a> {
         if held.is_empty() && held_hosts.is_empty() {
             return;
         }
-        let needs: BTreeMap<ResourceId, BTreeSet<ResourceId>> = self
+        let mut needs: BTreeMap<ResourceId, BTreeSet<ResourceId>> = self
             .diffs
             .iter()
             .flat_map(|(host, diff)| diff.changes.keys().map(|key| key.on(host)))
             .filter_map(|id| Some((id.clone(), self.input.desired.get(&id)?.needs.clone())))
             .collect();
+        // What cannot go, or cannot change, keeps what it stands on.
+        needs.extend(self.users_of_deletions());
         for id in graph::order(&needs, |_| 0) {
             let blocked = needs[id]
                 .iter()

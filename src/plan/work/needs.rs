@@ -26,8 +26,9 @@ impl<'a> Work<'a> {
                 needs.insert(id.clone(), wanted.collect());
             }
         }
-        for (id, needed) in self.needs_of_deletions(&changed) {
-            needs.entry(id).or_default().extend(needed);
+        for (id, users) in self.users_of_deletions() {
+            let changing = users.into_iter().filter(|user| changed.contains(user));
+            needs.entry(id).or_default().extend(changing);
         }
         for (id, mut needed) in needs {
             needed.remove(&id);
@@ -68,36 +69,26 @@ impl<'a> Work<'a> {
         found
     }
 
-    /// A deletion comes after the end, or the change, of all that needed what goes.
-    fn needs_of_deletions(
-        &self,
-        changed: &BTreeSet<ResourceId>,
-    ) -> BTreeMap<ResourceId, BTreeSet<ResourceId>> {
-        let mut needs: BTreeMap<ResourceId, BTreeSet<ResourceId>> = BTreeMap::new();
-        for id in changed {
-            let manifest = self
-                .input
-                .seen
-                .hosts
-                .get(&id.host)
-                .and_then(|view| view.manifest.present());
-            let Some(owned) = manifest.and_then(|manifest| manifest.owned.get(&id.key)) else {
-                continue;
-            };
-            for needed in &owned.needs {
-                let goes = self
-                    .change(needed)
-                    .is_some_and(|change| change.action == Action::Delete);
-                let still = self
-                    .input
-                    .desired
-                    .get(id)
-                    .is_some_and(|entry| entry.needs.contains(needed));
-                if goes && !still {
-                    needs.entry(needed.clone()).or_default().insert(id.clone());
+    /// Returns what still stands on that which goes, as the manifests say: a deletion comes after the end, or the change,
+    /// of all of it.
+    pub(super) fn users_of_deletions(&self) -> BTreeMap<ResourceId, BTreeSet<ResourceId>> {
+        let mut users: BTreeMap<ResourceId, BTreeSet<ResourceId>> = BTreeMap::new();
+        for (host, view) in &self.input.seen.hosts {
+            for (key, owned) in view
+                .manifest
+                .present()
+                .into_iter()
+                .flat_map(|manifest| &manifest.owned)
+            {
+                let goes = |id: &&ResourceId| {
+                    self.change(id)
+                        .is_some_and(|change| change.action == Action::Delete)
+                };
+                for needed in owned.needs.iter().filter(goes) {
+                    users.entry(needed.clone()).or_default().insert(key.on(host));
                 }
             }
         }
-        needs
+        users
     }
 }

@@ -7,6 +7,7 @@ use crate::model::change::Change;
 use crate::model::event::{CheckOutcome, Event};
 use crate::model::id::{HostId, ResourceId, ResourceKey};
 use crate::model::manifest::{Manifest, Owned};
+use crate::model::plan::Plan;
 use crate::ports::{Fence, LockError, LookReply, LookRequest, ReachError};
 use crate::resource::Spec;
 
@@ -70,7 +71,13 @@ impl<'r, 'p> Crew<'r, 'p> {
 
     async fn look(&self, host: &HostId, changes: &[&ResourceId], is_touched: bool) -> CheckOutcome {
         let changes: Vec<&Change> = changes.iter().map(|id| self.change(id)).collect();
-        let reply = match self.run.ports.transport.look(host, &request(&changes)).await {
+        let reply = match self
+            .run
+            .ports
+            .transport
+            .look(host, &request(self.run.plan, host, &changes))
+            .await
+        {
             Ok(reply) => reply,
             Err(error) => return unreached(error),
         };
@@ -189,8 +196,12 @@ impl<'r, 'p> Crew<'r, 'p> {
 const RECORD_TRIES: u32 = 3;
 
 /// Returns one look's questions about these changes.
-pub(super) fn request(changes: &[&Change]) -> LookRequest {
-    let mut request = LookRequest::default();
+pub(super) fn request(plan: &Plan, host: &HostId, changes: &[&Change]) -> LookRequest {
+    let reads_facts = plan.basis.get(host).is_some_and(|basis| !basis.facts.is_empty());
+    let mut request = LookRequest {
+        facts: reads_facts,
+        ..LookRequest::default()
+    };
     for change in changes {
         request
             .probes

@@ -35,6 +35,9 @@ pub(super) fn stale(
     let is_based = plan.basis.contains_key(host);
     let mut stale: Vec<String> = Vec::new();
     stale.extend(manifest(basis, &reply.manifest, trust).filter(|_| is_based));
+    if !trust.is_touched {
+        stale.extend(facts(basis, reply));
+    }
     stale.extend(
         reply
             .machine
@@ -48,6 +51,22 @@ pub(super) fn stale(
             .filter_map(|change| resource(basis, change, reply, trust)),
     );
     stale
+}
+
+/// Names the facts that templates read and that are others now.
+fn facts(basis: &Basis, reply: &LookReply) -> Vec<String> {
+    let now = reply
+        .facts
+        .as_ref()
+        .map(|facts| facts.digests(basis.facts.keys()))
+        .unwrap_or_default();
+    let changed = basis
+        .facts
+        .iter()
+        .filter(|(name, digest)| now.get(*name) != Some(*digest));
+    changed
+        .map(|(name, _)| format!("facts: `{name}` has changed"))
+        .collect()
 }
 
 fn manifest(basis: &Basis, state: &ManifestState, trust: Trust<'_>) -> Option<String> {

@@ -45,7 +45,12 @@ pub async fn preflight(
 ) -> Result<BTreeMap<HostId, Vec<String>>, Refusal> {
     young_enough(run, made_at)?;
     let looks = stream::iter(by_host(run)).map(|(host, changes)| async move {
-        let reply = run.ports.transport.look(host, &request(&changes)).await.ok()?;
+        let reply = run
+            .ports
+            .transport
+            .look(host, &request(run.plan, host, &changes))
+            .await
+            .ok()?;
         let trust = Trust {
             run: &run.id,
             is_touched: false,

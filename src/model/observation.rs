@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::digest::Digest;
 use super::id::{HostId, ResourceKey};
 use super::manifest::ManifestState;
 
@@ -91,6 +92,15 @@ pub struct Facts {
     pub addresses: BTreeMap<String, Vec<String>>,
     /// Graphics processors by name, in the order of their index; empty where no driver answers.
     pub gpus: Vec<Gpu>,
+}
+
+impl Facts {
+    /// Returns the digest of each of these facts, by its name. Names that are no facts are left out.
+    pub fn digests<'a>(&self, names: impl IntoIterator<Item = &'a String>) -> BTreeMap<String, Digest> {
+        let all = serde_json::to_value(self).expect("facts serialise to JSON: no maps with odd keys");
+        let digest = |name: &String| Some((name.clone(), Digest::of_value(all.get(name)?)));
+        names.into_iter().filter_map(digest).collect()
+    }
 }
 
 /// Facts of hosts, and the hosts that did not answer.

@@ -56,8 +56,9 @@ pub struct Basis {
     /// The fleet and the name under which the manifest knows the host, where those are not the inventory's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub former: Option<(FleetName, HostId)>,
-    /// The digest of the facts that templates read; `None` where none did.
-    pub facts: Option<Digest>,
+    /// The digest of each fact of this host that a template read, by its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub facts: BTreeMap<String, Digest>,
     /// The digest of what was there, for every resource that the plan changes.
     pub seen: BTreeMap<ResourceKey, Digest>,
 }

@@ -239,9 +239,9 @@ impl<'a> Wish<'a> {
             .facts_read
             .lock()
             .expect("no template panics while it holds the lock");
-        for host in read.iter() {
+        for (host, names) in read.iter() {
             if let Some(desired) = self.wished.desired.hosts.get_mut(host) {
-                desired.reads_facts = true;
+                desired.facts_read.clone_from(names);
             }
         }
         drop(read);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use minijinja::value::{Object, ObjectRepr, Serde};
+use minijinja::value::{Enumerator, Object, ObjectRepr, Serde};
 use minijinja::{Error, ErrorKind, State, Value};
 
 use crate::model::id::{GroupName, HostId, ModuleName, OutputRef};
@@ -27,8 +27,8 @@ pub struct Fleet {
     pub groups: BTreeMap<GroupName, BTreeSet<HostId>>,
     /// Facts that were gathered.
     pub facts: BTreeMap<HostId, Facts>,
-    /// Hosts whose facts were read.
-    pub facts_read: Mutex<BTreeSet<HostId>>,
+    /// The names of the facts that were read, by host.
+    pub facts_read: Mutex<BTreeMap<HostId, BTreeSet<String>>>,
     /// The data files of each module.
     pub data: BTreeMap<ModuleName, Value>,
     /// Selections that were made already.
@@ -83,15 +83,23 @@ impl fmt::Debug for Fleet {
 
 impl Fleet {
     /// Returns a host's facts, or a value that is an error as soon as it is used.
-    fn facts_of(&self, host: &HostId) -> Value {
-        self.facts_read
-            .lock()
-            .expect("no template panics while it holds the lock")
-            .insert(host.clone());
+    fn facts_of(self: &Arc<Self>, host: &HostId) -> Value {
         match self.facts.get(host) {
-            Some(facts) => Value::from(Serde(facts)),
+            Some(facts) => Value::from_object(FactsValue {
+                fleet: self.clone(),
+                host: host.clone(),
+                facts: Value::from(Serde(facts)),
+            }),
             None => Error::new(ErrorKind::InvalidOperation, format!("{FACTS_WANTED}{host}")).into(),
         }
+    }
+
+    fn note_fact(&self, host: &HostId, name: &str) {
+        let mut read = self
+            .facts_read
+            .lock()
+            .expect("no template panics while it holds the lock");
+        read.entry(host.clone()).or_default().insert(name.to_owned());
     }
 
     fn select(self: &Arc<Self>, text: &str) -> Result<Value, Error> {
@@ -130,6 +138,36 @@ impl Fleet {
 
     fn values(&self, host: &HostId, module: &ModuleName) -> Option<&ModuleValues> {
         self.hosts.get(host)?.modules.get(module)
+    }
+}
+
+/// The facts of a host within templates. It notes which of them are read, since the plan rests on those.
+#[derive(Debug)]
+struct FactsValue {
+    fleet: Arc<Fleet>,
+    host: HostId,
+    facts: Value,
+}
+
+impl Object for FactsValue {
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
+        let fact = self
+            .facts
+            .get_attr(key)
+            .ok()
+            .filter(|fact| !fact.is_undefined())?;
+        self.fleet.note_fact(&self.host, key);
+        Some(fact)
+    }
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.get_value_by_str(key.as_str()?)
+    }
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        let names: Vec<Value> = self.facts.try_iter().map(Iterator::collect).unwrap_or_default();
+        Enumerator::Values(names)
+    }
+    fn is_true(self: &Arc<Self>) -> bool {
+        true
     }
 }
 

@@ -254,20 +254,23 @@ impl<'a> Work<'a> {
     fn basis(&self, host: &HostId, seen: BTreeMap<ResourceKey, Digest>) -> Basis {
         let view = self.input.seen.hosts.get(host);
         let manifest = view.and_then(|view| view.manifest.present());
-        let reads_facts = self
+        let facts = view.and_then(|view| view.facts.as_ref());
+        let read = self
             .input
             .desired
             .hosts
             .get(host)
-            .is_some_and(|desired| desired.reads_facts);
-        let facts = view.and_then(|view| view.facts.as_ref()).filter(|_| reads_facts);
+            .map(|desired| &desired.facts_read);
         Basis {
             lineage: manifest.map(|manifest| manifest.lineage.clone()),
             generation: manifest.map_or(0, |manifest| manifest.generation),
             former: manifest
                 .map(|manifest| (manifest.fleet.clone(), manifest.host.clone()))
                 .filter(|former| *former != (self.input.inventory.name.clone(), host.clone())),
-            facts: facts.map(Digest::of_value),
+            facts: facts
+                .zip(read)
+                .map(|(facts, read)| facts.digests(read))
+                .unwrap_or_default(),
             seen,
         }
     }

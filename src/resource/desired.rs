@@ -24,8 +24,8 @@ pub struct DesiredHost {
     pub moved: BTreeMap<ResourceKey, ResourceKey>,
     /// Why this host's resources could not be said, where they need facts of a host that does not answer.
     pub held: Option<String>,
-    /// Whether templates read facts of this host, so that its basis holds them.
-    pub reads_facts: bool,
+    /// The facts of this host that templates read, on whatever host, so that its basis holds them.
+    pub facts_read: BTreeSet<String>,
 }
 
 /// One declared resource.

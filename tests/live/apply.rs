@@ -205,3 +205,24 @@ fn secret_joins_on_the_host_and_is_nowhere_else() {
         &format!("! grep -rl {secret} /var/lib/muster --exclude-dir=undo"),
     );
 }
+
+#[test]
+fn plan_that_rests_on_a_fact_is_stale_when_the_fact_has_changed() {
+    let fleet = Fleet::up(1);
+    let project = Project::new(&fleet, &["h1"]);
+    project.module("[[file]]\npath = \"/etc/app.conf\"\ncontent = \"{{ facts.addresses | length }}\\n\"\n");
+    let saved = project.muster(&["plan", "--no-input", "-o", "saved.plan.json"]);
+    assert_eq!(saved.code, 0, "{}{}", saved.stdout, saved.stderr);
+    fleet.sh(
+        "h1",
+        "ip link add spare type dummy && ip addr add 192.0.2.9/32 dev spare",
+    );
+    let ran = project.muster(&["apply", "saved.plan.json", "-y", "--no-input"]);
+    assert_eq!(ran.code, 6, "{}{}", ran.stdout, ran.stderr);
+    assert!(
+        format!("{}{}", ran.stdout, ran.stderr).contains("`addresses` has changed"),
+        "{}",
+        ran.stderr
+    );
+    project.apply();
+}

@@ -66,33 +66,39 @@ impl HostDiff {
         lost_on: &[ResourceId],
     ) {
         let spec = &entry.spec;
-        let mut observed = input.observed(key, spec);
+        let there = input.observed(key, spec);
         if let Some(tool) = missing_tool(input.view, spec) {
             return self.hold(input, key, HeldWhy::MissingTool(tool));
         }
-        if let Observed::Unknown(why) = observed {
+        if let Observed::Unknown(why) = there {
             return self.hold(input, key, HeldWhy::Unknown(why));
         }
         let found = input.owned(key);
         let owned = found.map(|(_, owned)| owned);
-        if let Some(why) = changed_output(spec, &observed, owned) {
+        if let Some(why) = changed_output(spec, &there, owned) {
             return self.hold(input, key, HeldWhy::Unknown(why));
         }
-        let seen = spec.seen(&observed);
-        if !lost_on.is_empty() {
-            observed = Observed::Absent;
-        }
+        let gone = Observed::Absent;
+        let observed = if lost_on.is_empty() { &there } else { &gone };
         let context = Context {
             known: input.known,
             owned,
             consumed,
         };
-        let fields = differences(entry, &observed, &context, &seen);
+        let fields = differences(entry, observed, &context, || spec.seen(&there));
         let moved_from = found.map(|(name, _)| name).filter(|name| *name != key).cloned();
-        let keep = keep(entry, owned, &observed, consumed, moved_from);
-        let action = match &observed {
+        let is_settled = observed.present().is_some() && fields.is_empty();
+        // Most resources of most plans end here, so nothing is made before that only the others need.
+        if is_settled && moved_from.is_none() && owned.is_some_and(|owned| is_known(entry, owned)) {
+            return;
+        }
+        let seen = spec.seen(&there);
+        let keep = keep(entry, owned, observed, consumed, moved_from);
+        if is_settled {
+            return self.settle(key, entry, keep, observed, seen);
+        }
+        let action = match observed {
             Observed::Absent => Action::Create,
-            _ if fields.is_empty() => return self.settle(key, entry, owned, keep, &observed, seen),
             _ if spec.immutable(&fields).is_some() => Action::Replace,
             _ => Action::Update,
         };
@@ -102,7 +108,7 @@ impl HostDiff {
         let reasons = reasons(spec, action, &fields, owned, &seen, consumed, lost_on);
         let step = Step {
             action,
-            before: &observed,
+            before: observed,
             fields: &fields,
             context,
         };
@@ -133,27 +139,16 @@ impl HostDiff {
         self.changes.insert(key.clone(), change);
     }
 
-    /// Records what is as declared and not yet known to be so; what the manifest knows already is left alone.
+    /// Records what is as declared and not yet known to be so.
     fn settle(
         &mut self,
         key: &ResourceKey,
         entry: &Entry,
-        owned: Option<&Owned>,
         keep: Keep,
         observed: &Observed<Actual>,
         seen: Digest,
     ) {
         let spec = entry.spec.encode();
-        let is_known = owned.is_some_and(|owned| {
-            owned.state == OwnedState::Done
-                && keep.moved_from.is_none()
-                && owned.spec == spec
-                && owned.needs == keep.needs
-                && (owned.protect, owned.delete) == (keep.protect, keep.delete)
-        });
-        if is_known {
-            return;
-        }
         let outputs = observed
             .present()
             .map(|actual| entry.spec.outputs(actual))
@@ -273,6 +268,14 @@ impl HostDiff {
     }
 }
 
+/// Says whether the manifest knows already that a resource is as declared.
+fn is_known(entry: &Entry, owned: &Owned) -> bool {
+    owned.state == OwnedState::Done
+        && owned.needs == entry.needs
+        && (owned.protect, owned.delete) == (entry.protect, entry.delete)
+        && owned.spec == entry.spec.encode()
+}
+
 fn missing_tool(view: &HostView, spec: &Spec) -> Option<String> {
     let missing = &view.machine.as_ref()?.missing_tools;
     spec.tools()
@@ -297,7 +300,7 @@ fn differences(
     entry: &Entry,
     observed: &Observed<Actual>,
     context: &Context<'_>,
-    seen: &Digest,
+    seen: impl FnOnce() -> Digest,
 ) -> Vec<FieldChange> {
     let Some(actual) = observed.present() else {
         return Vec::new();
@@ -308,7 +311,7 @@ fn differences(
     if context.known.is_without_secrets
         && fields.is_empty()
         && !entry.spec.printed().is_empty()
-        && after != Some(seen)
+        && after != Some(&seen())
     {
         let (before, after) = (
             Shown::Opaque("secret, changed".into()),

@@ -199,8 +199,11 @@ impl Cut {
     }
 
     fn take(&mut self, host: &HostId, disrupting: bool) {
-        self.hosts.insert(host.clone());
-        if disrupting {
+        // Asked first, since a host has many changes and a name is a string.
+        if !self.hosts.contains(host) {
+            self.hosts.insert(host.clone());
+        }
+        if disrupting && !self.disrupted.contains(host) {
             self.disrupted.insert(host.clone());
         }
     }

@@ -402,7 +402,12 @@ fn what_is_unreadable_and_was_wiped_is_held_once() {
     user.loses_on = user.needs.clone();
     let user = fleet.declare("h1", user);
     fleet.says("h1", &user, Answer::NoAnswer("timed out".into()));
-    assert!(matches!(held(&fleet.plan())[..], [HeldWhy::Unknown(_)]));
+    let plan = fleet.plan();
+    let unread = held(&plan)
+        .into_iter()
+        .filter(|why| matches!(why, HeldWhy::Unknown(_)))
+        .count();
+    assert_eq!(unread, 1, "{:?}", plan.held);
 }
 
 #[test]
@@ -424,4 +429,33 @@ fn equal_inputs_give_equal_plans() {
     assert_eq!(fleet.plan().digest(), fleet.plan().digest());
     let json = serde_json::to_string(&fleet.plan()).unwrap();
     assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), fleet.plan());
+}
+
+#[test]
+fn what_would_wipe_something_held_is_held_too() {
+    let mut fleet = Pretend::new(&["h1"]);
+    let wiping = fleet.declare("h1", file("/etc/wiping", "new\n"));
+    fleet.says("h1", &wiping, file_answer("old\n"));
+    let mut lost = file("/etc/lost", "x\n");
+    lost.loses_on.insert(wiping.on(&host("h1")));
+    let lost = fleet.declare("h1", lost);
+    fleet.says(
+        "h1",
+        &lost,
+        Answer::Text {
+            output: "permission denied".into(),
+            status: 1,
+        },
+    );
+    let plan = fleet.plan();
+    assert!(plan.changes.is_empty());
+    assert!(
+        held(&plan).contains(&&HeldWhy::Wipes(lost.on(&host("h1")))),
+        "{:?}",
+        plan.held
+    );
+
+    fleet.says("h1", &lost, file_answer("x\n"));
+    let names: Vec<String> = fleet.plan().changes.keys().map(ToString::to_string).collect();
+    assert_eq!(names, ["file[/etc/lost]@h1", "file[/etc/wiping]@h1"]);
 }

@@ -83,6 +83,7 @@ fn is_held_back(why: &HeldWhy) -> bool {
         | HeldWhy::Protected
         | HeldWhy::Kept(_)
         | HeldWhy::Needs(_)
+        | HeldWhy::Wipes(_)
         | HeldWhy::NoRoom(_) => true,
         HeldWhy::Unreachable(_)
         | HeldWhy::Unknown(_)

@@ -127,6 +127,8 @@ pub enum HeldWhy {
     Kept(String),
     /// It needs something that is held.
     Needs(ResourceId),
+    /// It would wipe something that is held, and so could not be made again in the same plan.
+    Wipes(ResourceId),
     /// It exists only because of a value that is not known yet: apply, then plan again.
     AfterApply(String),
     /// The policy leaves no room: too many hosts are down already.
@@ -147,6 +149,7 @@ impl fmt::Display for HeldWhy {
             Self::Protected => f.write_str("`protect = true` refuses to delete or replace it"),
             Self::Kept(why) => f.write_str(why),
             Self::Needs(id) => write!(f, "needs {id}, which is held"),
+            Self::Wipes(id) => write!(f, "would wipe {id}, which is held"),
             Self::AfterApply(why) => write!(f, "{why}; after apply, plan again"),
             Self::NoRoom(why) => f.write_str(why),
             Self::MissingTool(tool) => write!(f, "`{tool}` is missing on the host"),

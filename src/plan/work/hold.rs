@@ -79,8 +79,43 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Takes changes away that need something held, on whatever host, until none is left.
+    /// Takes changes away that need something held, or would wipe it, on whatever host, until none is left.
     pub(in crate::plan) fn hold_what_needs_held(&mut self) {
+        loop {
+            self.hold_users_of_held();
+            let wiping = self.changes_that_wipe_held();
+            if wiping.is_empty() {
+                return;
+            }
+            for (id, lost) in wiping {
+                self.hold_change(&id, HeldWhy::Wipes(lost));
+            }
+        }
+    }
+
+    /// Returns changes that wipe something which is held, each with what it wipes.
+    fn changes_that_wipe_held(&self) -> BTreeMap<ResourceId, ResourceId> {
+        let is_held = |id: &ResourceId| {
+            let what = HeldWhat::Resource(id.clone());
+            let held = self.diffs.get(&id.host).map(|diff| &diff.held);
+            self.down.contains(&id.host) || held.into_iter().flatten().any(|held| held.what == what)
+        };
+        let losing = self
+            .input
+            .desired
+            .iter()
+            .filter(|(_, entry)| !entry.loses_on.is_empty());
+        let held = losing.filter(|(id, _)| is_held(id));
+        let pairs = held.flat_map(|(id, entry)| {
+            entry
+                .loses_on
+                .iter()
+                .map(move |wipes| (wipes.clone(), id.clone()))
+        });
+        pairs.filter(|(wipes, _)| self.change(wipes).is_some()).collect()
+    }
+
+    fn hold_users_of_held(&mut self) {
         let held_hosts: BTreeSet<HostId> = self.down.clone();
         let mut held: BTreeSet<ResourceId> = self
             .diffs

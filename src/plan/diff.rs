@@ -113,8 +113,11 @@ impl HostDiff {
             context,
         };
         let known = |ops: Vec<crate::model::op::Op>| {
+            if input.known.outputs.is_empty() {
+                return ops;
+            }
             let value = |output: &_| input.known.outputs.get(output).map(String::as_str);
-            ops.iter().map(|op| op.with_outputs(&value)).collect::<Vec<_>>()
+            ops.iter().map(|op| op.with_outputs(&value)).collect()
         };
         let change = Change {
             target: key.on(input.host),

@@ -74,7 +74,7 @@ fn unit_started_by_hand_after_the_last_change_counts_as_fresh() {
     project.apply();
     let before = invocation(&fleet);
     // In the second of the change itself nobody could tell which came first.
-    fleet.sh("h1", "while [ \"$(date +%s)\" -le \"$(stat -c %Z /etc/app.conf)\" ]; do sleep 0.1; done; systemctl restart app.service");
+    fleet.sh("h1", "now=$(date +%s); while [ \"$(date +%s)\" -le \"$now\" ]; do sleep 0.1; done; systemctl restart app.service");
     assert_ne!(invocation(&fleet), before);
     project.assert_settled();
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::change::Change;
-use crate::model::id::{FleetName, HostId, OutputRef, ResourceId};
+use crate::model::id::{FleetName, HostId, ResourceId};
 use crate::model::manifest::{Manifest, ManifestState};
 use crate::model::observation::{HostView, Reach};
 use crate::model::plan::{Held, HeldWhat, HeldWhy};
@@ -60,17 +60,10 @@ impl<'a> Work<'a> {
     /// out by the limit.
     pub(in crate::plan) fn hold_what_nobody_produces(&mut self) {
         let waits = |change: &Change| {
-            let bodies = change
-                .ops
-                .iter()
-                .flat_map(|op| op.bodies().into_iter().cloned().collect::<Vec<_>>());
-            let outputs: Vec<OutputRef> = bodies
-                .flat_map(|body| body.outputs().cloned().collect::<Vec<_>>())
-                .collect();
-            let missing = outputs
-                .into_iter()
-                .find(|output| self.change(&output.resource).is_none())?;
-            Some((change.target.clone(), missing.resource))
+            let bodies = change.ops.iter().flat_map(|op| op.bodies());
+            let mut outputs = bodies.flat_map(|body| body.outputs());
+            let missing = outputs.find(|output| self.change(&output.resource).is_none())?;
+            Some((change.target.clone(), missing.resource.clone()))
         };
         let changes = self.diffs.values().flat_map(|diff| diff.changes.values());
         let waiting: Vec<(ResourceId, ResourceId)> = changes.filter_map(waits).collect();

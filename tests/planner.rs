@@ -359,6 +359,12 @@ fn nothing_disrupts_where_too_many_are_down_already() {
         let plan = fleet.plan();
         let disrupts = |change: &&muster::model::change::Change| change.disruption != Disruption::None;
         assert_eq!(plan.changes.values().filter(disrupts).count(), expected);
+        // One is down already, so of two that may be down at once each wave takes one.
+        assert!(
+            plan.waves.iter().all(|wave| wave.hosts.len() == 1),
+            "{:?}",
+            plan.waves
+        );
     }
 }
 

@@ -240,6 +240,52 @@ fn why_prints_every_layer_and_the_winner() {
 }
 
 #[test]
+fn the_environment_and_the_command_line_are_layers_of_their_own() {
+    let folder = good();
+    std::fs::write(folder.0.path().join("one.toml"), "port = 1001\n").unwrap();
+    std::fs::write(folder.0.path().join("two.toml"), "[app]\nport = 1002\n").unwrap();
+    let why = |variables: &[(&str, &str)], flags: &[&str]| {
+        let mut command = folder.command(&["why", "b", "port"]);
+        command.args(flags).envs(variables.iter().copied());
+        said(command).out
+    };
+    let environment = [("MUSTER_VAR_port", "1000"), ("MUSTER_VAR_app__port", "999")];
+    let files = ["--var-file", "one.toml", "--var-file", "two.toml"];
+    let all = why(&environment, &[&files[..], &["--var", "port=1003"]].concat());
+    insta::assert_snapshot!(all);
+    assert!(
+        why(&environment, &[]).contains("→ environment     \"999\""),
+        "{}",
+        why(&environment, &[])
+    );
+    assert!(why(&environment, &files).contains("→ --var-file      1002"));
+}
+
+#[test]
+fn a_variable_that_nobody_takes_is_named_with_a_suggestion() {
+    let mut command = good().command(&["validate"]);
+    command.env("MUSTER_VAR_prot", "1").env("MUSTER_VAR_port", "x");
+    let folder = good();
+    command.current_dir(folder.0.path());
+    let said = said(command);
+    assert_eq!(said.code, 1, "{said}");
+    for part in ["no module takes the value `prot`", "`MUSTER_VAR_prot`", "did you mean `port`", "`MUSTER_VAR_port`"] {
+        assert!(said.err.contains(part), "{part}: {said}");
+    }
+}
+
+#[test]
+fn a_secret_in_the_environment_is_refused_and_not_shown() {
+    let folder = good();
+    let mut command = folder.command(&["validate"]);
+    command.env("MUSTER_VAR_password", "hunter2");
+    let said = said(command);
+    assert_eq!(said.code, 1, "{said}");
+    assert!(said.err.contains("M0702") && said.err.contains("env:NAME"), "{said}");
+    assert!(!said.err.contains("hunter2") && !said.out.contains("hunter2"), "{said}");
+}
+
+#[test]
 fn codes_are_explained() {
     insta::assert_snapshot!(good().run(&["explain", "M0303"]));
     assert_eq!(good().run(&["explain", "M9999"]).code, 1);

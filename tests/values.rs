@@ -63,7 +63,7 @@ impl Given {
             .collect();
         let overrides = Overrides {
             vars,
-            files: Vec::new(),
+            ..Overrides::default()
         };
         let inventory = load::inventory(&folder.path().join("f.toml"), &names, &overrides);
         assert!(!inventory.diagnostics.has_errors(), "{:?}", inventory.diagnostics);

@@ -9,6 +9,7 @@ use super::exit::Exit;
 use super::global::Global;
 use crate::load::{self, Loaded};
 use crate::model::diagnostic::{Diagnostics, Sources};
+use crate::model::digest::Digest;
 use crate::model::id::{HostId, ModuleName};
 use crate::model::inventory::Inventory;
 use crate::model::module::Module;
@@ -84,6 +85,17 @@ impl Context {
         let has_errors = diagnostics.has_errors();
         context.diagnostics = diagnostics;
         if has_errors { Err(Exit::Error) } else { Ok(context) }
+    }
+
+    /// Returns the digests of all that a plan is made from: every file that was read, and every value that the environment or the
+    /// command line set.
+    pub fn inputs(&self) -> BTreeMap<String, Digest> {
+        let files = self.sources.iter();
+        let files = files.map(|(file, text)| (file.to_owned(), Digest::of(text.as_bytes())));
+        let set = self.inventory.overrides.iter().flat_map(BTreeMap::values);
+        let set = set.filter(|given| given.origin.place().is_none());
+        let set = set.map(|given| (given.origin.to_string(), Digest::of(given.value.to_string())));
+        files.chain(set).collect()
     }
 
     /// Finds every input's value on every host.

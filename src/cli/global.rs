@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::load::Overrides;
+use crate::load::{Overrides, VARIABLE};
 use crate::model::selector::Selector;
 
 /// Flags that every verb has.
@@ -42,7 +42,7 @@ pub struct Global {
     /// Never ask: what would be asked is an error instead
     #[arg(long, global = true)]
     pub no_input: bool,
-    /// Set a value above all layers: KEY=VALUE, or MODULE.KEY=VALUE for one module
+    /// Set a value above all layers: KEY=VALUE, or MODULE.KEY=VALUE for one module [also: $MUSTER_VAR_KEY, below --var-file]
     #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = parse_var)]
     pub var: Vec<(String, String)>,
     /// A TOML file of values above all layers but `--var`
@@ -62,11 +62,18 @@ pub enum Color {
 }
 
 impl Global {
-    /// Returns what the command line sets above all layers.
+    /// Returns what the environment and the command line set above the layers of the files.
+    ///
+    /// A variable whose name or value is not UTF-8 stands with a mark in place of what is not, so that it is refused and named.
     pub fn overrides(&self) -> Overrides {
+        let named = |(name, text): (std::ffi::OsString, std::ffi::OsString)| {
+            let name = name.to_string_lossy().strip_prefix(VARIABLE)?.to_owned();
+            Some((name, text.to_string_lossy().into_owned()))
+        };
         Overrides {
-            vars: self.var.clone(),
+            environment: std::env::vars_os().filter_map(named).collect(),
             files: self.var_file.clone(),
+            vars: self.var.clone(),
         }
     }
 }

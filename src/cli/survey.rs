@@ -137,11 +137,7 @@ pub async fn survey(
         prints: &prints,
         without_secrets: options.without_secrets || options.recorded.is_some(),
         limit,
-        inputs: context
-            .sources
-            .iter()
-            .map(|(file, text)| (file.to_owned(), Digest::of(text.as_bytes())))
-            .collect(),
+        inputs: context.inputs(),
         lineages: &lineages,
     };
     let plan = plan::plan(&input).map_err(|diagnostics| {

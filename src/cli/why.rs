@@ -90,7 +90,7 @@ impl Args {
             for said in &valued.layers {
                 console.object(&json!({
                     "type": "layer", "host": self.host, "module": module, "input": input, "layer": said.layer.to_string(),
-                    "value": said.shown(), "place": said.place, "won": said.won,
+                    "value": said.shown(), "place": said.place, "variable": said.variable, "won": said.won,
                 }));
             }
         }
@@ -98,9 +98,11 @@ impl Args {
 }
 
 fn row(said: &LayerValue<'_>) -> [String; 3] {
-    let place = said
-        .place
-        .map_or_else(|| "command line".to_owned(), ToString::to_string);
+    let place = match (said.place, said.variable) {
+        (Some(place), _) => place.to_string(),
+        (None, Some(variable)) => variable.to_owned(),
+        (None, None) => "command line".to_owned(),
+    };
     [said.layer.to_string(), said.shown(), place]
 }
 

@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 use crate::model::code;
 use crate::model::diagnostic::{Diagnostic, Place, did_you_mean};
 use crate::model::id::{FleetName, GroupName, HostId, IdError, ModuleName};
-use crate::model::inventory::{Given, Inventory, Retired, Use, ValueKey, Values};
+use crate::model::inventory::{Inventory, Retired, Use, Values};
 use crate::model::selector::{Selector, SelectorError};
 use crate::model::wave::RolloutPolicy;
 
@@ -18,16 +18,8 @@ use super::hosts::HostDraft;
 use super::raw::inventory::{KEYS, RawFleet, RawRetired, RawSecrets, RawUse};
 use super::reader::{Reader, shown};
 use super::table::decode;
+use super::overrides::{self, Overrides};
 use super::{Loaded, groups, hosts, include, policy, values};
-
-/// What the command line sets above all layers.
-#[derive(Debug, Clone, Default)]
-pub struct Overrides {
-    /// `--var key=value`, in order; a later one wins. Values are text, read by the type of their input.
-    pub vars: Vec<(String, String)>,
-    /// `--var-file`, in order; a later one wins, and `--var` over all of them.
-    pub files: Vec<PathBuf>,
-}
 
 /// Reads an inventory and the files that it includes.
 ///
@@ -37,8 +29,8 @@ pub fn inventory(path: &Path, modules: &BTreeSet<ModuleName>, overrides: &Overri
     let mut reader = Reader::default();
     let mut draft = Draft::new(modules);
     let is_read = draft.file(&mut reader, path, None, &mut Vec::new());
-    let vars = draft.overrides(&mut reader, overrides);
-    let value = is_read.then(|| draft.resolve(&mut reader, shown(path), vars));
+    let layers = overrides::layers(&mut reader, overrides, modules);
+    let value = is_read.then(|| draft.resolve(&mut reader, shown(path), layers));
     Loaded {
         value,
         diagnostics: reader.diagnostics,
@@ -302,48 +294,7 @@ impl<'m> Draft<'m> {
         }
     }
 
-    /// Reads the uppermost layer.
-    fn overrides(&self, reader: &mut Reader, overrides: &Overrides) -> Values {
-        let mut layer = Values::new();
-        for path in &overrides.files {
-            if let Some((file, text)) = reader.text(path, None) {
-                let root = reader.parse(&file, &text);
-                reader.refuse_placeholders(&file, root.get_ref());
-                let table = Spanned::new(root.span(), DeValue::Table(root.into_inner()));
-                layer.extend(values::layer(reader, &file, &table, self.modules));
-            }
-        }
-        for (key, text) in &overrides.vars {
-            layer.insert(
-                self.key(key),
-                Given {
-                    value: toml::Value::String(text.clone()),
-                    origin: None,
-                },
-            );
-        }
-        layer
-    }
-
-    /// Reads a key of the command line: `module.input` where there is such a module, else an input.
-    fn key(&self, text: &str) -> ValueKey {
-        // Module names may hold dots, so the last one parts module and input.
-        let split = text
-            .rsplit_once('.')
-            .and_then(|(module, input)| Some((module.parse().ok()?, input)));
-        match split {
-            Some((module, input)) if self.modules.contains(&module) => ValueKey {
-                module: Some(module),
-                input: input.to_owned(),
-            },
-            _ => ValueKey {
-                module: None,
-                input: text.to_owned(),
-            },
-        }
-    }
-
-    fn resolve(self, reader: &mut Reader, file: String, overrides: Values) -> Inventory {
+    fn resolve(self, reader: &mut Reader, file: String, overrides: Vec<Values>) -> Inventory {
         let hosts = hosts::resolve(reader, self.hosts);
         let labels = hosts.values().map(|host| (&host.id, &host.labels)).collect();
         let mut picker = Picker::new(labels, self.groups.keys());

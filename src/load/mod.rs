@@ -13,6 +13,7 @@ mod input;
 mod inventory;
 mod module;
 mod modules;
+mod overrides;
 mod policy;
 pub mod raw;
 mod reader;
@@ -20,8 +21,9 @@ pub mod schema;
 mod table;
 mod values;
 
-pub use inventory::{Overrides, inventory};
+pub use inventory::inventory;
 pub use modules::modules;
+pub use overrides::{Overrides, VARIABLE};
 
 /// What came of loading.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 use crate::model::code;
 use crate::model::diagnostic::{Diagnostic, Place};
 use crate::model::id::ModuleName;
-use crate::model::inventory::{Given, ValueKey, Values};
+use crate::model::inventory::{Given, GivenAt, ValueKey, Values};
 
 use super::reader::Reader;
 
@@ -44,10 +44,8 @@ pub(super) fn layer(
 /// Adds the values of a layer that several files share. Returns nothing: a key that is set twice is reported.
 pub(super) fn merge(reader: &mut Reader, into: &mut Values, more: Values) {
     for (key, given) in more {
-        if let Some(Given {
-            origin: Some(first), ..
-        }) = into.get(&key)
-            && let Some(second) = &given.origin
+        if let Some(first) = into.get(&key).and_then(|given| given.origin.place())
+            && let Some(second) = given.origin.place()
         {
             twice(reader, &format!("value `{key}`"), first, second);
         } else {
@@ -95,7 +93,7 @@ fn entry(
             key,
             Given {
                 value: plain,
-                origin: Some(origin),
+                origin: GivenAt::File(origin),
             },
         );
     }

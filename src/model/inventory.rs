@@ -21,8 +21,8 @@ pub struct Inventory {
     pub groups: BTreeMap<GroupName, Group>,
     /// The values of the fleet layer.
     pub values: Values,
-    /// The values of `--var` and `--var-file`, the uppermost layer.
-    pub overrides: Values,
+    /// The layers above those of the files, the lowest first: `MUSTER_VAR_*`, each `--var-file`, `--var`.
+    pub overrides: Vec<Values>,
     /// Which modules go where, in the order of the files.
     pub uses: Vec<Use>,
     /// How rollouts go.
@@ -87,8 +87,39 @@ impl std::fmt::Display for ValueKey {
 pub struct Given {
     /// The value, as TOML has it.
     pub value: toml::Value,
-    /// Where it stands; `None` for `--var`.
-    pub origin: Option<Place>,
+    /// Where it was given.
+    pub origin: GivenAt,
+}
+
+/// Where a value was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GivenAt {
+    /// In a file.
+    File(Place),
+    /// On the command line, under this key.
+    Flag(String),
+    /// In this variable of the environment.
+    Environment(String),
+}
+
+impl GivenAt {
+    /// Returns the place, where there is a line to point to.
+    pub fn place(&self) -> Option<&Place> {
+        match self {
+            Self::File(place) => Some(place),
+            Self::Flag(_) | Self::Environment(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for GivenAt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(place) => write!(f, "{place}"),
+            Self::Flag(key) => write!(f, "--var {key}"),
+            Self::Environment(name) => f.write_str(name),
+        }
+    }
 }
 
 /// A module in use.

@@ -44,8 +44,10 @@ pub struct LayerValue<'a> {
     pub layer: Layer<'a>,
     /// The value as it was given.
     pub given: &'a toml::Value,
-    /// Where; `None` for `--var`.
+    /// Where; `None` for the environment and the command line.
     pub place: Option<&'a Place>,
+    /// The variable of the environment that set it, if one did.
+    pub variable: Option<&'a str>,
     /// Whether this is the one that holds.
     pub won: bool,
     is_secret: bool,
@@ -62,7 +64,11 @@ pub enum Layer<'a> {
     Group(&'a GroupName),
     /// The host's own.
     Host,
-    /// `--var` and `--var-file`.
+    /// `MUSTER_VAR_*`.
+    Environment,
+    /// `--var-file`.
+    VarFile,
+    /// `--var`.
     Var,
 }
 
@@ -73,6 +79,8 @@ impl fmt::Display for Layer<'_> {
             Self::Fleet => f.write_str("fleet"),
             Self::Group(group) => write!(f, "group {group}"),
             Self::Host => f.write_str("host"),
+            Self::Environment => f.write_str("environment"),
+            Self::VarFile => f.write_str("--var-file"),
             Self::Var => f.write_str("--var"),
         }
     }

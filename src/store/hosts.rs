@@ -245,7 +245,7 @@ mod tests {
                 .collect(),
             groups: BTreeMap::new(),
             values: BTreeMap::new(),
-            overrides: BTreeMap::new(),
+            overrides: Vec::new(),
             uses: Vec::new(),
             policy: RolloutPolicy::default(),
             retired: retired

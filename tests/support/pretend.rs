@@ -89,7 +89,7 @@ impl Pretend {
                 hosts: BTreeMap::new(),
                 groups: BTreeMap::new(),
                 values: BTreeMap::new(),
-                overrides: BTreeMap::new(),
+                overrides: Vec::new(),
                 uses: Vec::new(),
                 policy: Default::default(),
                 retired: Vec::new(),

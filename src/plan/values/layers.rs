@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::model::code;
 use crate::model::diagnostic::{Diagnostic, Diagnostics, did_you_mean};
 use crate::model::id::{GroupName, HostId};
-use crate::model::inventory::{Given, Inventory, ValueKey, Values};
+use crate::model::inventory::{Given, GivenAt, Inventory, ValueKey, Values};
 use crate::model::module::{Input, Module};
 use crate::model::value::{Misfit, Value};
 
@@ -66,7 +66,7 @@ impl<'a> Layers<'a> {
             fleet: reader.layer(Layer::Fleet, &inventory.values),
             groups: reader.groups(),
             hosts: reader.hosts(hosts),
-            vars: reader.layer(Layer::Var, &inventory.overrides),
+            vars: reader.overrides(),
         }
     }
 
@@ -137,7 +137,19 @@ impl<'a> Reader<'a, '_> {
             .read(given)
             .ok()
             .filter(|value| self.hosts_exist(value).is_ok());
-        Some(self.entry(Layer::Default, given, Some(&self.input.origin), false, value))
+        let said = LayerValue {
+            layer: Layer::Default,
+            given,
+            place: Some(&self.input.origin),
+            variable: None,
+            won: false,
+            is_secret: self.input.shape.is_secret(),
+        };
+        Some(Entry {
+            said,
+            is_scoped: false,
+            value: value.map(Arc::new),
+        })
     }
 
     /// Returns what a layer says: for all modules first, then for this one.
@@ -146,8 +158,22 @@ impl<'a> Reader<'a, '_> {
         for index in 0..self.keys.len() {
             if let Some(given) = values.get(&self.keys[index]) {
                 let value = self.value(index, given);
-                entries.push(self.entry(layer, &given.value, given.origin.as_ref(), index == 1, value));
+                entries.push(self.entry(layer, given, index == 1, value));
             }
+        }
+        entries
+    }
+
+    /// Returns what the environment and the command line say, the lowest layer first.
+    fn overrides(&mut self) -> Vec<Entry<'a>> {
+        let mut entries = Vec::new();
+        for values in &self.inventory.overrides {
+            let layer = match values.values().next().map(|given| &given.origin) {
+                Some(GivenAt::Environment(_)) => Layer::Environment,
+                Some(GivenAt::File(_)) => Layer::VarFile,
+                Some(GivenAt::Flag(_)) | None => Layer::Var,
+            };
+            entries.extend(self.layer(layer, values));
         }
         entries
     }
@@ -168,18 +194,21 @@ impl<'a> Reader<'a, '_> {
     fn entry(
         &self,
         layer: Layer<'a>,
-        given: &'a toml::Value,
-        place: Option<&'a crate::model::diagnostic::Place>,
+        given: &'a Given,
         is_scoped: bool,
         value: Option<Value>,
     ) -> Entry<'a> {
-        let is_secret = self.input.shape.is_secret();
+        let variable = match &given.origin {
+            GivenAt::Environment(name) => Some(name.as_str()),
+            GivenAt::File(_) | GivenAt::Flag(_) => None,
+        };
         let said = LayerValue {
             layer,
-            given,
-            place,
+            given: &given.value,
+            place: given.origin.place(),
+            variable,
             won: false,
-            is_secret,
+            is_secret: self.input.shape.is_secret(),
         };
         Entry {
             said,
@@ -197,12 +226,12 @@ impl<'a> Reader<'a, '_> {
         checked.map_err(|wrong| self.report(key, given, wrong)).ok()
     }
 
-    /// Reads a value. What stands on the command line is text, so it is tried as TOML first.
+    /// Reads a value. What the environment or the command line says is text, so it is tried as TOML first.
     fn read(&self, given: &Given) -> Result<Value, Wrong> {
         let shape = &self.input.shape;
         let as_toml = |text: &str| shape.read(&text.parse::<toml::Value>().ok()?).ok();
         match (&given.origin, &given.value) {
-            (None, toml::Value::String(text)) => as_toml(text)
+            (GivenAt::Flag(_) | GivenAt::Environment(_), toml::Value::String(text)) => as_toml(text)
                 .map_or_else(|| shape.read(&given.value), Ok)
                 .map_err(Wrong::Misfit),
             _ => shape.read(&given.value).map_err(Wrong::Misfit),
@@ -242,8 +271,8 @@ impl<'a> Reader<'a, '_> {
                 .hint_opt(did_you_mean(host.as_str(), known)),
         };
         let found = match &given.origin {
-            Some(place) => found.at(place.clone(), "set here"),
-            None => found.because(format!("set by `--var {}`", self.keys[key])),
+            GivenAt::File(place) => found.at(place.clone(), "set here"),
+            by => found.because(format!("set by `{by}`")),
         };
         self.diagnostics
             .push(found.and(self.input.origin.clone(), "the input is declared here"));
@@ -276,7 +305,7 @@ impl<'a> Entry<'a> {
     pub(super) fn group(&self) -> Option<&'a GroupName> {
         match self.said.layer {
             Layer::Group(name) => Some(name),
-            Layer::Default | Layer::Fleet | Layer::Host | Layer::Var => None,
+            Layer::Default | Layer::Fleet | Layer::Host | Layer::Environment | Layer::VarFile | Layer::Var => None,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::code;
 use crate::model::diagnostic::{Diagnostic, Diagnostics, did_you_mean};
 use crate::model::id::{HostId, ModuleName};
-use crate::model::inventory::{Given, Inventory, ValueKey, Values};
+use crate::model::inventory::{Given, GivenAt, Inventory, ValueKey, Values};
 use crate::model::module::Module;
 
 use super::Used;
@@ -18,7 +18,7 @@ pub(super) fn report(
     diagnostics: &mut Diagnostics,
 ) {
     let takers = Takers::new(modules, used);
-    for (key, given) in inventory.values.iter().chain(&inventory.overrides) {
+    for (key, given) in inventory.values.iter().chain(inventory.overrides.iter().flatten()) {
         takers.check(key, given, |_| true, diagnostics);
     }
     for group in inventory.groups.values() {
@@ -94,9 +94,9 @@ impl<'a> Takers<'a> {
         // The line of a value that is meant to be secret is named and not shown: it may hold the secret itself.
         let is_secret = takers.iter().any(|module| self.is_secret(module, &key.input));
         diagnostics.push(match &given.origin {
-            Some(place) if is_secret => found.because(format!("set at {place}")),
-            Some(place) => found.at(place.clone(), "set here"),
-            None => found.because(format!("set by `--var {key}`")),
+            GivenAt::File(place) if is_secret => found.because(format!("set at {place}")),
+            GivenAt::File(place) => found.at(place.clone(), "set here"),
+            by => found.because(format!("set by `{by}`")),
         });
     }
 

@@ -269,7 +269,12 @@ fn a_variable_that_nobody_takes_is_named_with_a_suggestion() {
     command.current_dir(folder.0.path());
     let said = said(command);
     assert_eq!(said.code, 1, "{said}");
-    for part in ["no module takes the value `prot`", "`MUSTER_VAR_prot`", "did you mean `port`", "`MUSTER_VAR_port`"] {
+    for part in [
+        "no module takes the value `prot`",
+        "`MUSTER_VAR_prot`",
+        "did you mean `port`",
+        "`MUSTER_VAR_port`",
+    ] {
         assert!(said.err.contains(part), "{part}: {said}");
     }
 }
@@ -281,8 +286,14 @@ fn a_secret_in_the_environment_is_refused_and_not_shown() {
     command.env("MUSTER_VAR_password", "hunter2");
     let said = said(command);
     assert_eq!(said.code, 1, "{said}");
-    assert!(said.err.contains("M0702") && said.err.contains("env:NAME"), "{said}");
-    assert!(!said.err.contains("hunter2") && !said.out.contains("hunter2"), "{said}");
+    assert!(
+        said.err.contains("M0702") && said.err.contains("env:NAME"),
+        "{said}"
+    );
+    assert!(
+        !said.err.contains("hunter2") && !said.out.contains("hunter2"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -15,10 +15,10 @@ use crate::model::wave::RolloutPolicy;
 
 use super::groups::{GroupDraft, Picker};
 use super::hosts::HostDraft;
+use super::overrides::{self, Overrides};
 use super::raw::inventory::{KEYS, RawFleet, RawRetired, RawSecrets, RawUse};
 use super::reader::{Reader, shown};
 use super::table::decode;
-use super::overrides::{self, Overrides};
 use super::{Loaded, groups, hosts, include, policy, values};
 
 /// Reads an inventory and the files that it includes.

@@ -81,7 +81,9 @@ fn key(text: &str, modules: &BTreeSet<ModuleName>) -> ValueKey {
 fn variable(text: &str, modules: &BTreeSet<ModuleName>) -> ValueKey {
     let plain = |name: &str| name.replace(['.', '-'], "_");
     let scoped = text.rsplit_once("__").and_then(|(module, input)| {
-        let mut fitting = modules.iter().filter(|name| plain(name.as_str()) == plain(module));
+        let mut fitting = modules
+            .iter()
+            .filter(|name| plain(name.as_str()) == plain(module));
         let one = fitting.next().filter(|_| !input.is_empty())?;
         fitting.next().is_none().then(|| ValueKey {
             module: Some(one.clone()),

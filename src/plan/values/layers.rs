@@ -191,13 +191,7 @@ impl<'a> Reader<'a, '_> {
         read.filter(|(_, entries)| !entries.is_empty()).collect()
     }
 
-    fn entry(
-        &self,
-        layer: Layer<'a>,
-        given: &'a Given,
-        is_scoped: bool,
-        value: Option<Value>,
-    ) -> Entry<'a> {
+    fn entry(&self, layer: Layer<'a>, given: &'a Given, is_scoped: bool, value: Option<Value>) -> Entry<'a> {
         let variable = match &given.origin {
             GivenAt::Environment(name) => Some(name.as_str()),
             GivenAt::File(_) | GivenAt::Flag(_) => None,
@@ -305,7 +299,12 @@ impl<'a> Entry<'a> {
     pub(super) fn group(&self) -> Option<&'a GroupName> {
         match self.said.layer {
             Layer::Group(name) => Some(name),
-            Layer::Default | Layer::Fleet | Layer::Host | Layer::Environment | Layer::VarFile | Layer::Var => None,
+            Layer::Default
+            | Layer::Fleet
+            | Layer::Host
+            | Layer::Environment
+            | Layer::VarFile
+            | Layer::Var => None,
         }
     }
 }

@@ -18,7 +18,11 @@ pub(super) fn report(
     diagnostics: &mut Diagnostics,
 ) {
     let takers = Takers::new(modules, used);
-    for (key, given) in inventory.values.iter().chain(inventory.overrides.iter().flatten()) {
+    for (key, given) in inventory
+        .values
+        .iter()
+        .chain(inventory.overrides.iter().flatten())
+    {
         takers.check(key, given, |_| true, diagnostics);
     }
     for group in inventory.groups.values() {

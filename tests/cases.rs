@@ -67,6 +67,8 @@ struct ConsumedForm {
     #[serde(default)]
     changed_at_secs: Option<u64>,
     #[serde(default)]
+    is_unfinished: bool,
+    #[serde(default)]
     changing: Vec<ResourceId>,
 }
 
@@ -227,6 +229,7 @@ impl Case {
         Some(Consumed {
             digest: Digest(form.digest.clone()),
             changed_at_secs: form.changed_at_secs,
+            is_unfinished: form.is_unfinished,
             changing: form.changing.clone(),
         })
     }

@@ -114,6 +114,7 @@ fn step(host: &mut Host, spec: &Spec, owned: Option<&Owned>, consumed: Option<&C
             .map(|(consumed, invocation)| StartedWith {
                 consumed: consumed.digest.clone(),
                 invocation,
+                at_secs: Some(host.clock),
             }),
         outputs: BTreeMap::new(),
         made_keys,
@@ -131,6 +132,7 @@ fn consumed(spec: &Spec, digest: &str, changes: bool) -> Option<Consumed> {
     spec.info().starts.then(|| Consumed {
         digest: Digest::of(digest),
         changed_at_secs: None,
+        is_unfinished: false,
         changing: if changes {
             vec!["file[/etc/x]@h".parse().expect("an id")]
         } else {

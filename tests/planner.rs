@@ -4,10 +4,11 @@
 mod pretend;
 
 use muster::model::change::{Action, Disruption, Reason};
-use muster::model::manifest::{ManifestState, Origin, OwnedState};
+use muster::model::manifest::{ManifestState, Origin, OwnedState, StartedWith};
 use muster::model::observation::{Answer, HostView};
 use muster::model::plan::{HeldWhat, HeldWhy, Plan};
 use muster::model::wave::{Canary, Share, WaveKind};
+use muster::resource::desired::Entry;
 use pretend::{Pretend, absent_answer, entry, file, file_answer, file_key, host};
 use serde_json::json;
 
@@ -189,6 +190,47 @@ fn unfinished_change_is_looked_at_again() {
     let plan = fleet.plan();
     assert!(plan.changes.is_empty());
     assert!(plan.takes[&host("h1")][0].keep.is_made);
+}
+
+/// A service that runs since 1,700,000,000 as muster started it, and a file that it consumes, both as declared.
+fn started_service() -> (Pretend, Entry) {
+    let mut fleet = one_file(file_answer("wanted\n"));
+    let mut service = entry("unit", json!({ "name": "app.service", "running": true }));
+    service.restart_on.insert(file_key("/etc/a").on(&host("h1")));
+    let key = fleet.declare("h1", service.clone());
+    let state = "Id=app.service\nLoadState=loaded\nActiveState=active\nSubState=running\nUnitFileState=enabled\n\
+        NeedDaemonReload=no\nCanReload=no\nInvocationID=aa11\nActiveEnterTimestamp=Tue 2023-11-14 22:13:20 UTC\n\
+        Type=simple\nResult=success\n";
+    let answer = Answer::Text {
+        output: state.into(),
+        status: 0,
+    };
+    fleet.says("h1", &key, answer);
+    fleet.owns("h1", &file("/etc/a", "wanted\n"), Origin::Made);
+    let consumed = match fleet.plan().takes.get(&host("h1")).map(Vec::as_slice) {
+        Some([take]) => take.keep.consumed.clone().expect("a unit's digest"),
+        takes => panic!("the unit alone is taken: {takes:?}"),
+    };
+    fleet.owns("h1", &service, Origin::Made).started_with = Some(StartedWith {
+        consumed,
+        invocation: "aa11".into(),
+        at_secs: Some(1_700_000_000),
+    });
+    (fleet, service)
+}
+
+#[test]
+fn what_is_newer_than_the_start_that_consumed_it_restarts_in_any_later_plan() {
+    let (mut fleet, _) = started_service();
+    assert!(fleet.plan().changes.is_empty(), "settled");
+    let file = file("/etc/a", "wanted\n");
+    // Written, and recorded; then the controller was lost.
+    fleet.owns("h1", &file, Origin::Made).changed_at_secs = Some(1_700_000_050);
+    let restarts = [("unit[app.service]@h1".to_owned(), Action::Update)];
+    assert_eq!(actions(&fleet.plan()), restarts);
+    // Written, and the controller was lost before it was recorded.
+    fleet.owns("h1", &file, Origin::Made).state = OwnedState::Intent;
+    assert_eq!(actions(&fleet.plan()), restarts);
 }
 
 #[test]

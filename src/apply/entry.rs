@@ -47,7 +47,7 @@ pub(super) fn done(change: &Change, before: Option<&Owned>, seen: &Seen, at_secs
             state: OwnedState::Done,
             after: Some(seen.after.clone()),
             changed_at_secs: Some(at_secs),
-            started_with: started_with(&change.keep, before, seen.invocation.as_deref()),
+            started_with: started_with(&change.keep, before, seen.invocation.as_deref(), Some(at_secs)),
             outputs: seen.outputs.clone(),
             ..entry(&change.spec, &change.keep)
         }),
@@ -59,11 +59,13 @@ pub(super) fn started_with(
     keep: &Keep,
     before: Option<&Owned>,
     invocation: Option<&str>,
+    at_secs: Option<u64>,
 ) -> Option<StartedWith> {
     match (keep.starts, &keep.consumed, invocation) {
         (true, Some(consumed), Some(invocation)) => Some(StartedWith {
             consumed: consumed.clone(),
             invocation: invocation.to_owned(),
+            at_secs,
         }),
         (true, _, _) => None,
         (false, _, _) => before.and_then(|before| before.started_with.clone()),

@@ -63,7 +63,12 @@ pub(super) fn verify(change: &Change, answers: &[Answer], means: Means<'_>) -> R
 
 fn settled(change: &Change, spec: &Spec, actual: &Actual, means: Means<'_>) -> Result<(), String> {
     let known = known(spec, means);
-    let started_with = entry::started_with(&change.keep, means.owned, spec.invocation(actual).as_deref());
+    let started_with = entry::started_with(
+        &change.keep,
+        means.owned,
+        spec.invocation(actual).as_deref(),
+        None,
+    );
     // The change is over: what a kind does about one that never ended is not asked here.
     let owned = Owned {
         started_with,
@@ -73,6 +78,7 @@ fn settled(change: &Change, spec: &Spec, actual: &Actual, means: Means<'_>) -> R
     let consumed = change.keep.consumed.as_ref().map(|digest| Consumed {
         digest: digest.clone(),
         changed_at_secs: None,
+        is_unfinished: false,
         changing: Vec::new(),
     });
     let context = Context {

@@ -113,4 +113,7 @@ pub struct StartedWith {
     pub consumed: Digest,
     /// What names this start: for units systemd's InvocationID. Another one means that somebody else started it since.
     pub invocation: String,
+    /// When muster started or reloaded it, in seconds of the host's own clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_secs: Option<u64>,
 }

@@ -9,6 +9,7 @@ use crate::model::change::{Action, Change};
 use crate::model::digest::Digest;
 use crate::model::id::{HostId, ResourceId, ResourceKey};
 use crate::model::known::Known;
+use crate::model::manifest::OwnedState;
 use crate::model::observation::HostView;
 use crate::model::plan::{Basis, Held, HeldWhat, HeldWhy, Note, Plan};
 use crate::resource::Consumed;
@@ -145,16 +146,16 @@ impl<'a> Work<'a> {
                 .owned
                 .get(&id.key)
         };
-        let changed_at_secs = entry
-            .restart_on
-            .iter()
-            .filter_map(|id| owned(id)?.changed_at_secs)
-            .max();
+        let same_host = || entry.restart_on.iter().filter(|id| id.host == *host);
+        let changed_at_secs = same_host().filter_map(|id| owned(id)?.changed_at_secs).max();
+        let is_unfinished =
+            same_host().any(|id| owned(id).is_some_and(|owned| owned.state == OwnedState::Intent));
         let changes_content = |id: &&ResourceId| self.change(id).is_some_and(changes_content);
         let changing = entry.restart_on.iter().filter(changes_content).cloned().collect();
         Consumed {
             digest: Digest::of_value(&parts),
             changed_at_secs,
+            is_unfinished,
             changing,
         }
     }

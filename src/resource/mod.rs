@@ -161,8 +161,11 @@ impl Context<'_> {
 pub struct Consumed {
     /// The digest of all that is listed in `restart_on`, as it will be after this plan.
     pub digest: Digest,
-    /// When the latest of these was changed, in seconds of the host's clock, if the manifest knows.
+    /// When the latest of these that are on the same host was changed, in seconds of that host's clock, if the manifest
+    /// knows. Two hosts' clocks are never compared.
     pub changed_at_secs: Option<u64>,
+    /// Whether an earlier run began to change one of these and nobody saw the end: it may have been after the start.
+    pub is_unfinished: bool,
     /// Those that this plan changes.
     pub changing: Vec<crate::model::id::ResourceId>,
 }

@@ -173,20 +173,27 @@ impl Unit {
         let Some(consumed) = context.consumed else {
             return false;
         };
-        if !consumed.changing.is_empty() {
+        if !consumed.changing.is_empty() || consumed.is_unfinished {
             return true;
         }
         let started = context.owned.and_then(|owned| owned.started_with.as_ref());
         match started {
             Some(started) if Some(&started.invocation) == actual.invocation.as_ref() => {
-                started.consumed != consumed.digest
+                // The digest is of what is declared, where a secret is only a name; that it was rotated since, or mended
+                // after somebody changed it, shows in the time alone.
+                let changed_since = consumed
+                    .changed_at_secs
+                    .zip(started.at_secs)
+                    .is_some_and(|(changed, at)| at < changed);
+                started.consumed != consumed.digest || changed_since
             }
             // Somebody else started it: fresh if that was after the last change. In one and the same second nobody
             // can tell, and a restart too many does less harm than an old configuration.
             Some(_) | None => match (consumed.changed_at_secs, actual.active_since_secs) {
                 (Some(changed), Some(since)) => since <= changed,
                 (Some(_), None) => started.is_none_or(|started| started.consumed != consumed.digest),
-                (None, _) => false,
+                // What it consumes is on other hosts, if anywhere, whose clocks say nothing about this one.
+                (None, _) => started.is_some_and(|started| started.consumed != consumed.digest),
             },
         }
     }

@@ -295,7 +295,11 @@ fn done(
 ) -> Owned {
     let invocation = after.present().and_then(|actual| spec.invocation(actual));
     let started = change.keep.consumed.clone().zip(invocation);
-    let started = started.map(|(consumed, invocation)| StartedWith { consumed, invocation });
+    let started = started.map(|(consumed, invocation)| StartedWith {
+        consumed,
+        invocation,
+        at_secs: Some(now_secs),
+    });
     let outputs = after.present().map(|actual| spec.outputs(actual));
     Owned {
         changed_at_secs: Some(now_secs),

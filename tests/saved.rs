@@ -67,6 +67,7 @@ fn plan() -> Plan {
         policy: RolloutPolicy::default(),
         fleet_size: 1,
         limited_to: None,
+        aimed: None,
         inventory_file: "inventories/demo.toml".to_owned(),
     }
 }

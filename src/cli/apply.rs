@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::carry::{self, Begin};
+use super::aim::AimArgs;
 use super::console::Console;
 use super::context::Context;
 use super::exit::Exit;
@@ -19,6 +20,8 @@ use crate::store;
 pub struct Args {
     /// A saved plan
     plan: Option<PathBuf>,
+    #[command(flatten)]
+    aim: AimArgs,
     /// Leave out hosts that changed since the plan was made, and what needs them
     #[arg(long)]
     skip_stale: bool,
@@ -40,6 +43,10 @@ impl Args {
     async fn saved(&self, path: &Path, global: &Global, console: &mut Console) -> Result<Exit, Exit> {
         if global.limit.is_some() {
             console.error("--limit: a saved plan is carried out as a whole; plan again with the limit");
+            return Err(Exit::Usage);
+        }
+        if !self.aim.aims().is_empty() {
+            console.error("--target and --exclude: a saved plan is carried out as a whole; plan again with them");
             return Err(Exit::Usage);
         }
         let saved = store::plan::load(path).map_err(|error| carry::fail(console, error.diagnostic()))?;
@@ -68,6 +75,7 @@ impl Args {
         let context = Context::load(global, console)?;
         let options = Options {
             keeps_open: true,
+            aims: self.aim.aims(),
             ..Options::default()
         };
         let survey = survey::survey(&context, global, console, &options).await?;

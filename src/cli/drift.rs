@@ -1,5 +1,6 @@
 //! `muster drift`.
 
+use super::aim::AimArgs;
 use super::console::Console;
 use super::context::Context;
 use super::exit::Exit;
@@ -14,6 +15,8 @@ use crate::report::drift::{self, DriftFormat};
 /// on a reached host could not be read, 4 when hosts did not answer.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    #[command(flatten)]
+    aim: AimArgs,
     /// The form of the report
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: DriftFormat,
@@ -35,6 +38,7 @@ impl Args {
         let context = Context::load(global, console)?;
         let options = Options {
             without_secrets: self.no_secrets,
+            aims: self.aim.aims(),
             ..Options::default()
         };
         let survey = survey::survey(&context, global, console, &options).await?;

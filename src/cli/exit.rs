@@ -84,7 +84,8 @@ fn is_held_back(why: &HeldWhy) -> bool {
         | HeldWhy::Kept(_)
         | HeldWhy::Needs(_)
         | HeldWhy::Wipes(_)
-        | HeldWhy::NoRoom(_) => true,
+        | HeldWhy::NoRoom(_)
+        | HeldWhy::LeftOut(_) => true,
         HeldWhy::Unreachable(_)
         | HeldWhy::Unknown(_)
         | HeldWhy::NotOurs(_)

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::aim::AimArgs;
 use super::console::Console;
 use super::context::Context;
 use super::exit::Exit;
@@ -16,6 +17,8 @@ use crate::store;
 /// and for `muster apply FILE`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    #[command(flatten)]
+    aim: AimArgs,
     /// Save the plan in this file
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -48,6 +51,7 @@ impl Args {
             without_secrets: self.no_secrets,
             recorded: self.recorded.clone(),
             keeps_open: false,
+            aims: self.aim.aims(),
         };
         let survey = survey::survey(&context, global, console, &options).await?;
         if survey.has_lost_hosts {

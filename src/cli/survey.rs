@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::clock::SystemClock;
 use crate::keyed;
+use crate::model::aim::Aims;
 use crate::model::digest::{Digest, Fingerprint};
 use crate::model::id::HostId;
 use crate::model::observation::{FactsSeen, Observation};
@@ -46,6 +47,8 @@ pub struct Options {
     pub keeps_open: bool,
     /// A recorded look to plan from, instead of the hosts.
     pub recorded: Option<PathBuf>,
+    /// The resources that the plan is limited to.
+    pub aims: Aims,
 }
 
 /// What a survey brought.
@@ -137,6 +140,7 @@ pub async fn survey(
         prints: &prints,
         without_secrets: options.without_secrets || options.recorded.is_some(),
         limit,
+        aims: &options.aims,
         inputs: context.inputs(),
         lineages: &lineages,
     };

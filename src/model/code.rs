@@ -135,6 +135,9 @@ codes! {
     SAME_MACHINE = 402, "Two hosts of the inventory are one machine.",
         "Their machine-id or their manifest's lineage is the same. A cloned disk image has one machine-id: make a new one (`systemd-machine-id-setup` after removing /etc/machine-id), or remove one of the two hosts.";
 
+    NO_SUCH_TARGET = 411, "The target names no resource.",
+        "`--target` and `--exclude` take `kind[name]`, `kind[name]@host`, `@host` or `module:name`, with `*` for any characters. Each must mean something that is declared or that a host's manifest has, on the hosts that `--limit` leaves; otherwise a misspelt name would look like a fleet in order.";
+
     PLAN_STALE = 601, "The plan rests on what is no longer so.",
         "Between plan and apply somebody or something changed what the plan is about, so nothing was done. Plan again and read what differs now, or leave the stale hosts out with `--skip-stale`.";
     PLAN_OLD = 602, "The plan is too old to be applied.",

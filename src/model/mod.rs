@@ -4,6 +4,7 @@
 //! uses another room. Start with [`inventory`] and [`module`] (what people declare), [`observation`] and
 //! [`manifest`] (what hosts say), [`change`], [`op`] and [`plan`] (what muster decides), [`event`] (what came of it).
 
+pub mod aim;
 pub mod body;
 pub mod change;
 pub mod code;

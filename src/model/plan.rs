@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::aim::Aimed;
 use super::change::{Change, Keep};
 use super::digest::Digest;
 use super::id::{FleetName, HostId, PlanId, ResourceId, ResourceKey};
@@ -42,6 +43,9 @@ pub struct Plan {
     pub fleet_size: usize,
     /// The selector that limited it, if one did, with the number of hosts that it picked.
     pub limited_to: Option<(String, usize)>,
+    /// The resources that it was limited to, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aimed: Option<Aimed>,
     /// The folder of the inventory, from which secret files are found, as given on the command line.
     pub inventory_file: String,
 }
@@ -135,6 +139,8 @@ pub enum HeldWhy {
     NoRoom(String),
     /// A tool is missing on the host.
     MissingTool(String),
+    /// It would change and was left out by the caller, though something that is wanted rests on it.
+    LeftOut(String),
 }
 
 impl fmt::Display for HeldWhy {
@@ -152,6 +158,7 @@ impl fmt::Display for HeldWhy {
             Self::Wipes(id) => write!(f, "would wipe {id}, which is held"),
             Self::AfterApply(why) => write!(f, "{why}; after apply, plan again"),
             Self::NoRoom(why) => f.write_str(why),
+            Self::LeftOut(by) => f.write_str(by),
             Self::MissingTool(tool) => write!(f, "`{tool}` is missing on the host"),
         }
     }

@@ -85,7 +85,16 @@ impl Selector {
 }
 
 impl Term {
-    fn resolve(&self, field: &Field<'_>) -> Result<BTreeSet<HostId>, SelectorError> {
+    /// Reads one term.
+    pub fn parse(text: &str) -> Option<Self> {
+        parse_term(text)
+    }
+
+    /// Returns the hosts that it picks.
+    ///
+    /// # Errors
+    /// As [`Selector::resolve`].
+    pub fn resolve(&self, field: &Field<'_>) -> Result<BTreeSet<HostId>, SelectorError> {
         let all = field.hosts.keys().map(|host| (*host).clone());
         match self {
             Self::All => Ok(all.collect()),
@@ -114,7 +123,7 @@ impl Term {
 }
 
 /// Says whether a name fits a pattern in which `*` stands for any characters.
-fn fits(pattern: &str, name: &str) -> bool {
+pub fn fits(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == name,
         Some((head, tail)) => name.strip_prefix(head).is_some_and(|rest| {
@@ -171,14 +180,20 @@ impl fmt::Display for Selector {
                 (_, Sign::Plus) => f.write_str(",")?,
                 (_, Sign::Minus) => f.write_str(" - ")?,
             }
-            match term {
-                Term::All => f.write_str("all")?,
-                Term::Group(name) => write!(f, "@{name}")?,
-                Term::Label(key, value) => write!(f, "{key}={value}")?,
-                Term::Name(pattern) => f.write_str(pattern)?,
-            }
+            term.fmt(f)?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Term {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Group(name) => write!(f, "@{name}"),
+            Self::Label(key, value) => write!(f, "{key}={value}"),
+            Self::Name(pattern) => f.write_str(pattern),
+        }
     }
 }
 serde_as_text!(Selector);

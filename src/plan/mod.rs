@@ -17,6 +17,7 @@ mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::model::aim::Aims;
 use crate::model::code;
 use crate::model::diagnostic::{Diagnostic, Diagnostics};
 use crate::model::digest::{Digest, Fingerprint};
@@ -42,6 +43,8 @@ pub struct PlanInput<'a> {
     pub without_secrets: bool,
     /// The hosts that may be changed, with the selector that picked them; `None` is all.
     pub limit: Option<(String, BTreeSet<HostId>)>,
+    /// The resources that may be changed, and those that may not.
+    pub aims: &'a Aims,
     /// The digests of the files that all this was read from.
     pub inputs: BTreeMap<String, Digest>,
     /// The lineage that each host had when muster last saw it.
@@ -53,7 +56,7 @@ pub struct PlanInput<'a> {
 /// Hosts that did not answer, hosts that are not ours, and resources that could not be read are held; the rest proceeds.
 ///
 /// # Errors
-/// Diagnostics where two hosts of the inventory are one machine: nothing may be changed then.
+/// Diagnostics where two hosts of the inventory are one machine: nothing may be changed then. And where an aim means nothing.
 pub fn plan(input: &PlanInput<'_>) -> Result<Plan, Diagnostics> {
     let twins = same_machines(input);
     if twins.has_errors() {
@@ -61,6 +64,8 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, Diagnostics> {
     }
     let mut work = Work::new(input);
     work.compare_all();
+    work.aim()?;
+    work.replan_what_is_lost();
     work.hold_what_nobody_produces();
     work.hold_what_needs_held();
     work.hold_without_room();

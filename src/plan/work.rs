@@ -1,10 +1,12 @@
 //! A plan in the making: every host compared, what must wait held, what is left ordered and cut.
 
+mod aim;
 mod hold;
 mod needs;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::model::aim::Aimed;
 use crate::model::change::{Action, Change};
 use crate::model::digest::Digest;
 use crate::model::id::{HostId, ResourceId, ResourceKey};
@@ -26,6 +28,7 @@ pub(super) struct Work<'a> {
     held: Vec<Held>,
     down: BTreeSet<HostId>,
     notes: Vec<Note>,
+    aimed: Option<Aimed>,
 }
 
 impl<'a> Work<'a> {
@@ -49,6 +52,7 @@ impl<'a> Work<'a> {
             held: Vec::new(),
             down: BTreeSet::new(),
             notes: Vec::new(),
+            aimed: None,
         }
     }
 
@@ -99,7 +103,6 @@ impl<'a> Work<'a> {
                 self.compare_one(id, entry, &[]);
             }
         }
-        self.replan_what_is_lost();
     }
 
     fn compare_one(&mut self, id: &ResourceId, entry: &Entry, lost_on: &[ResourceId]) {
@@ -165,7 +168,7 @@ impl<'a> Work<'a> {
     }
 
     /// What a change wipes is planned anew as if absent, in the same plan, so that the second plan stays empty.
-    fn replan_what_is_lost(&mut self) {
+    pub(super) fn replan_what_is_lost(&mut self) {
         let losing: Vec<(ResourceId, &Entry)> = self
             .input
             .desired
@@ -198,6 +201,7 @@ impl<'a> Work<'a> {
 
     pub(super) fn finish(mut self) -> Plan {
         let input = self.input;
+        let aimed = self.aimed_at();
         let mut changes: BTreeMap<ResourceId, Change> = BTreeMap::new();
         let mut takes = BTreeMap::new();
         let mut basis = BTreeMap::new();
@@ -248,6 +252,7 @@ impl<'a> Work<'a> {
                 .limit
                 .as_ref()
                 .map(|(selector, hosts)| (selector.clone(), hosts.len())),
+            aimed,
             inventory_file: input.inventory.file.clone(),
         }
     }

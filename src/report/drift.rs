@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::contents::Extent;
 use super::line::{Line, Page, Tone};
 use super::names::count;
-use super::plan::{JSON_FORMAT, held, lines, notes};
+use super::plan::{JSON_FORMAT, aimed, held, limited, lines, notes};
 use super::{block, escape};
 use crate::model::change::{Action, Change};
 use crate::model::diagnostic::Place;
@@ -112,6 +112,7 @@ pub fn page(plan: &Plan, extent: Extent) -> Page {
         lines.extend(block.drifted(extent));
         lines.push(Line::blank());
     }
+    lines.extend(aimed(plan));
     lines.extend(held(plan));
     lines.extend(notes(plan));
     let title = Line::new(Tone::Head, 0, format!("Drift of fleet {}", plan.fleet));
@@ -146,13 +147,7 @@ pub fn sum(plan: &Plan) -> String {
     if unknown > 0 {
         text.push_str(&format!(" {unknown} not known, so this is not all."));
     }
-    if let Some((_, picked)) = &plan.limited_to {
-        text.push_str(&format!(
-            " Limited to {picked} of {}.",
-            count(plan.fleet_size, "host")
-        ));
-    }
-    text
+    text + &limited(plan)
 }
 
 fn findings(plan: &Plan) -> Vec<Finding<'_>> {
@@ -180,16 +175,17 @@ fn changed(change: &Change) -> Finding<'_> {
     }
 }
 
-/// What is held because somebody changed it by hand is a leftover that was seen; everything else held is not known.
+/// What somebody changed by hand is a leftover that was seen, and what was left out was seen to differ; everything else held is
+/// not known.
 fn unknown(held: &Held) -> Finding<'_> {
     let (host, resource) = match &held.what {
         HeldWhat::Host(host) => (host, None),
         HeldWhat::Resource(id) => (&id.host, Some(id.key.to_string())),
     };
-    let what = if held.why == HeldWhy::ChangedByHand {
-        What::LeftOver
-    } else {
-        What::Unknown
+    let what = match held.why {
+        HeldWhy::ChangedByHand => What::LeftOver,
+        HeldWhy::LeftOut(_) => What::Differs,
+        _ => What::Unknown,
     };
     Finding {
         what,

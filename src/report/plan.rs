@@ -8,6 +8,7 @@ use super::block;
 use super::contents::Extent;
 use super::line::{Line, Page, Tone};
 use super::names::{self, count};
+use crate::model::aim::Along;
 use crate::model::change::Change;
 use crate::model::id::HostId;
 use crate::model::plan::{HeldWhat, HeldWhy, Plan};
@@ -28,7 +29,7 @@ pub fn page(plan: &Plan, extent: Extent) -> Page {
         lines.extend(block.planned(extent));
         lines.push(Line::blank());
     }
-    for section in [waves(plan), held(plan), notes(plan), takes(plan)] {
+    for section in [aimed(plan), waves(plan), held(plan), notes(plan), takes(plan)] {
         lines.extend(section);
     }
     Page {
@@ -72,13 +73,47 @@ pub fn sum(plan: &Plan) -> String {
     {
         text.push_str(" After apply, plan again.");
     }
-    if let Some((_, picked)) = &plan.limited_to {
-        text.push_str(&format!(
-            " Limited to {picked} of {}.",
-            count(plan.fleet_size, "host")
-        ));
+    text + &limited(plan)
+}
+
+/// Returns how much of the fleet and of its changes a plan is about, where that is not all.
+pub(super) fn limited(plan: &Plan) -> String {
+    let hosts = plan
+        .limited_to
+        .as_ref()
+        .map(|(_, picked)| format!("{picked} of {}", count(plan.fleet_size, "host")));
+    let changes = plan.aimed.as_ref().map(|aimed| {
+        let all = aimed.changes_in_all.max(plan.changes.len());
+        format!("{} of {}", plan.changes.len(), count(all, "change"))
+    });
+    let parts: Vec<String> = hosts.into_iter().chain(changes).collect();
+    match parts.is_empty() {
+        true => String::new(),
+        false => format!(" Limited to {}.", parts.join(" and ")),
     }
-    text
+}
+
+/// Returns what the plan was limited to, and what came along.
+pub(super) fn aimed(plan: &Plan) -> Vec<Line> {
+    let Some(aimed) = &plan.aimed else {
+        return Vec::new();
+    };
+    let targets = aimed.targets.iter().map(|aim| format!("only {aim}, with what it needs"));
+    let excludes = aimed.excludes.iter().map(|aim| format!("not {aim}"));
+    let mut folded: BTreeMap<(String, String), Vec<&HostId>> = BTreeMap::new();
+    for (id, along) in &aimed.along {
+        let why = match along {
+            Along::NeededBy(by) if by.host == id.host => format!("needed by {}", by.key),
+            Along::WipedBy(by) if by.host == id.host => format!("wiped by {}", by.key),
+            along => along.to_string(),
+        };
+        folded.entry((id.key.to_string(), why)).or_default().push(&id.host);
+    }
+    let along = folded
+        .into_iter()
+        .map(|((key, why), hosts)| format!("{key} on {} comes along: {why}", names::hosts(hosts)));
+    let lines = targets.chain(excludes).chain(along);
+    section("Limited", lines.map(|text| Line::new(Tone::Plain, 2, text)))
 }
 
 fn waves(plan: &Plan) -> Vec<Line> {
@@ -196,7 +231,7 @@ pub fn json_lines(plan: &Plan) -> String {
         json!({ "type": "format", "format": JSON_FORMAT, "report": "plan", "version": env!("CARGO_PKG_VERSION") }),
         json!({
             "type": "plan", "id": plan.id(), "digest": plan.digest(), "fleet": plan.fleet,
-            "fleet_size": plan.fleet_size, "limited_to": plan.limited_to,
+            "fleet_size": plan.fleet_size, "limited_to": plan.limited_to, "aimed": plan.aimed,
         }),
     ];
     objects.extend(plan.changes.values().map(change));

@@ -71,6 +71,7 @@ pub fn plan(changes: Vec<Change>) -> Plan {
         policy: RolloutPolicy::default(),
         fleet_size: 5,
         limited_to: None,
+        aimed: None,
         inventory_file: "inventories/demo.toml".to_owned(),
     }
 }

@@ -9,6 +9,7 @@ mod pretend;
 #[path = "../support/scenes.rs"]
 mod scenes;
 
+mod aims;
 mod draw;
 mod world;
 

@@ -52,6 +52,7 @@ pub fn empty() -> Plan {
         policy: RolloutPolicy::default(),
         fleet_size: 0,
         limited_to: None,
+        aimed: None,
         inventory_file: "inventories/test.toml".to_owned(),
     }
 }

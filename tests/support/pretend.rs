@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use muster::model::aim::Aims;
 use muster::model::diagnostic::Place;
 use muster::model::id::{HostId, ResourceKey};
 use muster::model::inventory::{Host, Inventory};
@@ -21,6 +22,7 @@ pub struct Pretend {
     pub seen: Observation,
     pub lineages: BTreeMap<HostId, String>,
     pub limit: Option<(String, BTreeSet<HostId>)>,
+    pub aims: Aims,
 }
 
 pub fn host(name: &str) -> HostId {
@@ -99,6 +101,7 @@ impl Pretend {
             seen: Observation::default(),
             lineages: BTreeMap::new(),
             limit: None,
+            aims: Aims::default(),
         };
         hosts.iter().for_each(|name| pretend.add_host(name));
         pretend
@@ -215,6 +218,7 @@ impl Pretend {
             prints: &NO_PRINTS,
             without_secrets: false,
             limit: self.limit.clone(),
+            aims: &self.aims,
             inputs: BTreeMap::new(),
             lineages: &self.lineages,
         }

@@ -52,22 +52,38 @@ fn changes(plan: &Plan) -> Vec<String> {
 fn refused(fleet: &mut Pretend, targets: &[&str], excludes: &[&str]) -> Vec<(String, Option<String>)> {
     fleet.aims = aims(targets, excludes);
     let found = plan(&fleet.input()).unwrap_err();
-    assert!(found.iter().all(|found| found.code == muster::model::code::NO_SUCH_TARGET));
-    found.iter().map(|found| (found.message.clone(), found.hint.clone())).collect()
+    assert!(
+        found
+            .iter()
+            .all(|found| found.code == muster::model::code::NO_SUCH_TARGET)
+    );
+    found
+        .iter()
+        .map(|found| (found.message.clone(), found.hint.clone()))
+        .collect()
 }
 
 #[test]
 fn what_a_target_needs_comes_along_and_is_said() {
     let plan = limited(&mut fleet(), &["file[/etc/app/*]@h1"], &[]);
-    assert_eq!(changes(&plan), ["directory[/etc/app]@h1", "file[/etc/app/a.toml]@h1"]);
+    assert_eq!(
+        changes(&plan),
+        ["directory[/etc/app]@h1", "file[/etc/app/a.toml]@h1"]
+    );
     let aimed = plan.aimed.as_ref().unwrap();
     let file = "file[/etc/app/a.toml]@h1".parse().unwrap();
     let directory = "directory[/etc/app]@h1".parse().unwrap();
     assert_eq!(aimed.along.get(&directory), Some(&Along::NeededBy(file)));
     assert_eq!(aimed.changes_in_all, 8);
     let text = report::plan::page(&plan, Extent::default()).plain();
-    assert!(text.contains("only file[/etc/app/*]@h1, with what it needs"), "{text}");
-    assert!(text.contains("directory[/etc/app] on h1 comes along: needed by file[/etc/app/a.toml]"), "{text}");
+    assert!(
+        text.contains("only file[/etc/app/*]@h1, with what it needs"),
+        "{text}"
+    );
+    assert!(
+        text.contains("directory[/etc/app] on h1 comes along: needed by file[/etc/app/a.toml]"),
+        "{text}"
+    );
     assert!(text.ends_with(" Limited to 2 of 8 changes.\n"), "{text}");
 }
 
@@ -76,7 +92,10 @@ fn a_host_a_module_and_a_pattern_are_targets_too() {
     let mut fleet = fleet();
     assert_eq!(limited(&mut fleet, &["@h2"], &[]).changes.len(), 4);
     assert_eq!(limited(&mut fleet, &["module:app@h2"], &[]).changes.len(), 2);
-    assert_eq!(changes(&limited(&mut fleet, &["*[/etc/mo*]"], &[])), ["file[/etc/motd]@h1", "file[/etc/motd]@h2"]);
+    assert_eq!(
+        changes(&limited(&mut fleet, &["*[/etc/mo*]"], &[])),
+        ["file[/etc/motd]@h1", "file[/etc/motd]@h2"]
+    );
 }
 
 #[test]
@@ -84,9 +103,17 @@ fn what_is_no_longer_declared_goes_only_where_it_is_aimed_at() {
     let mut fleet = fleet();
     let plan = limited(&mut fleet, &["file[/etc/old]@h1"], &[]);
     assert_eq!(changes(&plan), ["file[/etc/old]@h1"]);
-    assert!(plan.changes.values().all(|change| change.action == Action::Delete));
+    assert!(
+        plan.changes
+            .values()
+            .all(|change| change.action == Action::Delete)
+    );
     let plan = limited(&mut fleet, &[], &["file[/etc/old]"]);
-    assert!(plan.changes.values().all(|change| change.action == Action::Create));
+    assert!(
+        plan.changes
+            .values()
+            .all(|change| change.action == Action::Create)
+    );
     assert_eq!(plan.changes.len(), 6);
 }
 
@@ -96,7 +123,10 @@ fn what_stands_on_a_deletion_does_not_go_with_it() {
     let folder = entry("directory", json!({ "path": "/etc/app" }));
     let key = folder.spec.key();
     let head = "type=directory\nmode=0755\nowner=root\ngroup=root\nsize=0\nchanged=1\n";
-    let answer = muster::model::observation::Answer::Text { output: head.into(), status: 0 };
+    let answer = muster::model::observation::Answer::Text {
+        output: head.into(),
+        status: 0,
+    };
     fleet.says("h1", &key, answer);
     fleet.owns("h1", &folder, Origin::Made).delete = true;
     let mut inner = file("/etc/app/a", "x");
@@ -106,7 +136,11 @@ fn what_stands_on_a_deletion_does_not_go_with_it() {
     assert_eq!(fleet.plan().changes.len(), 2, "both go where both may");
     let plan = limited(&mut fleet, &["directory[/etc/app]"], &[]);
     assert!(plan.changes.is_empty(), "{:?}", changes(&plan));
-    let whys: Vec<String> = plan.held.iter().map(|held| format!("{}: {}", held.what, held.why)).collect();
+    let whys: Vec<String> = plan
+        .held
+        .iter()
+        .map(|held| format!("{}: {}", held.what, held.why))
+        .collect();
     assert_eq!(
         whys,
         [
@@ -137,12 +171,27 @@ fn a_service_that_keeps_what_it_read_is_named() {
     unit.restart_on.insert(config.on(&host("h1")));
     let key = fleet.declare("h1", unit.clone());
     let show = "LoadState=loaded\nActiveState=active\nSubState=running\nUnitFileState=enabled\nInvocationID=1\nNeedDaemonReload=no\nResult=success\nFragmentPath=/x\n";
-    fleet.says("h1", &key, muster::model::observation::Answer::Text { output: show.into(), status: 0 });
+    fleet.says(
+        "h1",
+        &key,
+        muster::model::observation::Answer::Text {
+            output: show.into(),
+            status: 0,
+        },
+    );
     let whole = fleet.plan();
-    assert!(whole.changes.contains_key(&key.on(&host("h1"))), "{:?} {:?}", changes(&whole), whole.held);
+    assert!(
+        whole.changes.contains_key(&key.on(&host("h1"))),
+        "{:?} {:?}",
+        changes(&whole),
+        whole.held
+    );
     let plan = limited(&mut fleet, &["file[/etc/a.toml]"], &[]);
     assert_eq!(changes(&plan), ["file[/etc/a.toml]@h1"]);
-    assert_eq!(plan.notes[0].text, "unit[a.service] is left out, and goes on with the old file[/etc/a.toml]");
+    assert_eq!(
+        plan.notes[0].text,
+        "unit[a.service] is left out, and goes on with the old file[/etc/a.toml]"
+    );
     // The other way round: the unit cannot be restarted with what it should read while that is left out.
     let plan = limited(&mut fleet, &["unit[*]"], &["file[*]"]);
     assert!(plan.changes.is_empty() && plan.held.len() == 2, "{:?}", plan.held);

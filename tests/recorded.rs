@@ -131,15 +131,29 @@ fn a_limited_plan_says_so_and_is_saved_with_its_limits() {
     let ran = plan(&["--target", "unit[systemd-journald.service]", "-o", path]);
     assert!(ran.status.success(), "{}", text(&ran.stderr));
     let said = text(&ran.stdout);
-    assert!(said.contains("comes along: needed by unit[systemd-journald.service]"), "{said}");
-    assert!(said.trim_end().ends_with("changes.") && said.contains(" Limited to "), "{said}");
+    assert!(
+        said.contains("comes along: needed by unit[systemd-journald.service]"),
+        "{said}"
+    );
+    assert!(
+        said.trim_end().ends_with("changes.") && said.contains(" Limited to "),
+        "{said}"
+    );
     assert_eq!(text(&muster(&["show", path]).stdout), said);
     let ran = muster(&["apply", path, "--exclude", "@demo-h1"]);
     assert_eq!(ran.status.code(), Some(64));
     let ran = plan(&["--target", "unit[systemd-journld.service]"]);
     assert_eq!(ran.status.code(), Some(1));
-    assert!(text(&ran.stderr).contains("did you mean `unit[systemd-journald.service]`?"), "{}", text(&ran.stderr));
+    assert!(
+        text(&ran.stderr).contains("did you mean `unit[systemd-journald.service]`?"),
+        "{}",
+        text(&ran.stderr)
+    );
     let ran = plan(&["--exclude", "journald"]);
     assert_eq!(ran.status.code(), Some(64));
-    assert!(text(&ran.stderr).contains("write `@journald` for a host"), "{}", text(&ran.stderr));
+    assert!(
+        text(&ran.stderr).contains("write `@journald` for a host"),
+        "{}",
+        text(&ran.stderr)
+    );
 }

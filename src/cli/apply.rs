@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::carry::{self, Begin};
 use super::aim::AimArgs;
+use super::carry::{self, Begin};
 use super::console::Console;
 use super::context::Context;
 use super::exit::Exit;
@@ -46,7 +46,9 @@ impl Args {
             return Err(Exit::Usage);
         }
         if !self.aim.aims().is_empty() {
-            console.error("--target and --exclude: a saved plan is carried out as a whole; plan again with them");
+            console.error(
+                "--target and --exclude: a saved plan is carried out as a whole; plan again with them",
+            );
             return Err(Exit::Usage);
         }
         let saved = store::plan::load(path).map_err(|error| carry::fail(console, error.diagnostic()))?;

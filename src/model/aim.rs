@@ -198,7 +198,9 @@ mod tests {
 
     fn means(aim: &str, id: &str) -> bool {
         let modules = ["app".parse().unwrap()];
-        aim.parse::<Aim>().unwrap().means(&id.parse().unwrap(), &modules.into())
+        aim.parse::<Aim>()
+            .unwrap()
+            .means(&id.parse().unwrap(), &modules.into())
     }
 
     #[test]
@@ -222,7 +224,17 @@ mod tests {
         let hint = |text: &str| text.parse::<Aim>().unwrap_err().hint;
         assert_eq!(hint("file:/etc/a"), "write `file[/etc/a]`");
         assert!(hint("val-1").starts_with("write `@val-1` for a host"));
-        for text in ["", "@", "file[]", "file[a", "file[a]x", "module:", "a b", "file[a]@x y", "[a]"] {
+        for text in [
+            "",
+            "@",
+            "file[]",
+            "file[a",
+            "file[a]x",
+            "module:",
+            "a b",
+            "file[a]@x y",
+            "[a]",
+        ] {
             assert!(text.parse::<Aim>().is_err(), "{text}");
         }
     }

@@ -98,7 +98,10 @@ pub(super) fn aimed(plan: &Plan) -> Vec<Line> {
     let Some(aimed) = &plan.aimed else {
         return Vec::new();
     };
-    let targets = aimed.targets.iter().map(|aim| format!("only {aim}, with what it needs"));
+    let targets = aimed
+        .targets
+        .iter()
+        .map(|aim| format!("only {aim}, with what it needs"));
     let excludes = aimed.excludes.iter().map(|aim| format!("not {aim}"));
     let mut folded: BTreeMap<(String, String), Vec<&HostId>> = BTreeMap::new();
     for (id, along) in &aimed.along {
@@ -107,7 +110,10 @@ pub(super) fn aimed(plan: &Plan) -> Vec<Line> {
             Along::WipedBy(by) if by.host == id.host => format!("wiped by {}", by.key),
             along => along.to_string(),
         };
-        folded.entry((id.key.to_string(), why)).or_default().push(&id.host);
+        folded
+            .entry((id.key.to_string(), why))
+            .or_default()
+            .push(&id.host);
     }
     let along = folded
         .into_iter()

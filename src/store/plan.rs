@@ -207,7 +207,7 @@ mod tests {
             policy: RolloutPolicy::default(),
             fleet_size: 1,
             limited_to: None,
-        aimed: None,
+            aimed: None,
             inventory_file: "inventories/demo.toml".to_owned(),
         }
     }

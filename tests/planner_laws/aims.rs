@@ -42,7 +42,10 @@ fn limited(world: &mut World, targets: &BTreeSet<ResourceId>, excludes: &BTreeSe
 
 fn is_wiped(plan: &Plan, id: &ResourceId) -> bool {
     let reasons = plan.changes.get(id).map(|change| &change.reasons);
-    reasons.into_iter().flatten().any(|reason| matches!(reason, Reason::LostOn(_)))
+    reasons
+        .into_iter()
+        .flatten()
+        .any(|reason| matches!(reason, Reason::LostOn(_)))
 }
 
 proptest! {
@@ -104,7 +107,11 @@ proptest! {
 fn drawn_limits_show_what_comes_along_and_what_is_held() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let (mut along, mut held, mut less) = (0, 0, 0);
-    let drawn = (fleets(), prop::collection::vec(any::<Index>(), 0..3), prop::collection::vec(any::<Index>(), 0..3));
+    let drawn = (
+        fleets(),
+        prop::collection::vec(any::<Index>(), 0..3),
+        prop::collection::vec(any::<Index>(), 0..3),
+    );
     for _ in 0..150 {
         let tree = drawn.new_tree(&mut runner).expect("a fleet");
         let (drawn, some, others) = proptest::strategy::ValueTree::current(&tree);
@@ -113,7 +120,11 @@ fn drawn_limits_show_what_comes_along_and_what_is_held() {
         let (targets, excludes) = (pick(&world, &whole, &some), pick(&world, &whole, &others));
         let plan = limited(&mut world, &targets, &excludes);
         along += usize::from(plan.aimed.as_ref().is_some_and(|aimed| !aimed.along.is_empty()));
-        held += usize::from(plan.held.iter().any(|held| matches!(held.why, HeldWhy::LeftOut(_))));
+        held += usize::from(
+            plan.held
+                .iter()
+                .any(|held| matches!(held.why, HeldWhy::LeftOut(_))),
+        );
         less += usize::from(!plan.changes.is_empty() && plan.changes.len() < whole.changes.len());
     }
     assert!(along > 2 && held > 2 && less > 10, "{along} {held} {less}");

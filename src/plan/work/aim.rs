@@ -75,7 +75,11 @@ impl Work<'_> {
         let desired = self.input.desired.iter();
         let desired = desired.map(|(id, entry)| (id, entry.modules.clone()));
         let owned = self.input.seen.hosts.iter().flat_map(|(host, view)| {
-            let owned = view.manifest.present().into_iter().flat_map(|manifest| manifest.owned.keys());
+            let owned = view
+                .manifest
+                .present()
+                .into_iter()
+                .flat_map(|manifest| manifest.owned.keys());
             owned.map(move |key| (key.on(host), BTreeSet::new()))
         });
         // What is declared comes last, so that its modules stand.
@@ -106,13 +110,16 @@ impl Work<'_> {
                         false => did_you_mean(word, hosts),
                     };
                     errors.push(
-                        Diagnostic::error(code::NO_SUCH_TARGET, format!("{flag} {aim}: {error}")).hint_opt(hint),
+                        Diagnostic::error(code::NO_SUCH_TARGET, format!("{flag} {aim}: {error}"))
+                            .hint_opt(hint),
                     );
                     continue;
                 }
             };
             let is_on = |host: &HostId| hosts.as_ref().is_none_or(|hosts| hosts.contains(host));
-            let fitting = all.iter().filter(|(id, modules)| is_on(&id.host) && aim.means(id, modules));
+            let fitting = all
+                .iter()
+                .filter(|(id, modules)| is_on(&id.host) && aim.means(id, modules));
             let fitting: Vec<ResourceId> = fitting.map(|(id, _)| id.clone()).collect();
             if fitting.is_empty() && !self.may_be_unsaid(&is_on) {
                 errors.push(self.meaningless(aim, flag, all, &is_on));
@@ -151,10 +158,18 @@ impl Work<'_> {
         let near = did_you_mean(&wanted, keys.iter().map(String::as_str));
         let elsewhere = || {
             aim.key()?;
-            let mut hosts = all.iter().filter(|(id, modules)| aim.means(id, modules)).map(|(id, _)| &id.host);
+            let mut hosts = all
+                .iter()
+                .filter(|(id, modules)| aim.means(id, modules))
+                .map(|(id, _)| &id.host);
             hosts.next().map(|host| format!("it is on `{host}`"))
         };
-        let unlimited = || self.input.limit.as_ref().map(|(selector, _)| format!("--limit {selector} leaves out some hosts"));
+        let unlimited = || {
+            self.input
+                .limit
+                .as_ref()
+                .map(|(selector, _)| format!("--limit {selector} leaves out some hosts"))
+        };
         found.hint_opt(elsewhere().or(near).or_else(unlimited))
     }
 
@@ -171,9 +186,13 @@ impl Work<'_> {
             along: BTreeMap::new(),
             excluded,
         };
-        let mut queue: VecDeque<(ResourceId, Option<Along>)> = named.into_iter().map(|id| (id, None)).collect();
+        let mut queue: VecDeque<(ResourceId, Option<Along>)> =
+            named.into_iter().map(|id| (id, None)).collect();
         while let Some((id, along)) = queue.pop_front() {
-            if wanted.excluded.contains(&id) || self.is_limited_out(&id.host) || !wanted.ids.insert(id.clone()) {
+            if wanted.excluded.contains(&id)
+                || self.is_limited_out(&id.host)
+                || !wanted.ids.insert(id.clone())
+            {
                 continue;
             }
             // What is wiped changes too, though nothing planned it yet.
@@ -185,7 +204,12 @@ impl Work<'_> {
             let needs = self.input.desired.get(&id).map(|entry| &entry.needs);
             let needs = needs.into_iter().flatten().cloned();
             queue.extend(needs.map(|need| (need, Some(Along::NeededBy(id.clone())))));
-            let wiped = lost_on.get(&id).filter(|_| changes).into_iter().flatten().cloned();
+            let wiped = lost_on
+                .get(&id)
+                .filter(|_| changes)
+                .into_iter()
+                .flatten()
+                .cloned();
             queue.extend(wiped.map(|wiped| (wiped, Some(Along::WipedBy(id.clone())))));
         }
         wanted
@@ -198,9 +222,19 @@ impl Work<'_> {
         let desired = self.input.desired.iter();
         let needed = desired
             .filter(|(id, _)| !is_out(id) && changes(id))
-            .flat_map(|(_, entry)| entry.needs.iter().filter(|need| is_out(need) && changes(need)).cloned());
+            .flat_map(|(_, entry)| {
+                entry
+                    .needs
+                    .iter()
+                    .filter(|need| is_out(need) && changes(need))
+                    .cloned()
+            });
         let wiped = self.input.desired.iter().filter(|(id, entry)| {
-            is_out(id) && entry.loses_on.iter().any(|wiping| !is_out(wiping) && changes(wiping))
+            is_out(id)
+                && entry
+                    .loses_on
+                    .iter()
+                    .any(|wiping| !is_out(wiping) && changes(wiping))
         });
         // What stands on something that goes has to go, or change, before.
         let standing = self.users_of_deletions();
@@ -256,16 +290,15 @@ impl Work<'_> {
     }
 
     fn drop_the_rest(&mut self, wanted: &Wanted) {
-        let is_wanted = |host: &HostId, key: &crate::model::id::ResourceKey| wanted.ids.contains(&key.on(host));
+        let is_wanted =
+            |host: &HostId, key: &crate::model::id::ResourceKey| wanted.ids.contains(&key.on(host));
         for (host, diff) in &mut self.diffs {
             diff.changes.retain(|key, _| is_wanted(host, key));
             diff.seen.retain(|key, _| is_wanted(host, key));
             diff.takes.retain(|take| is_wanted(host, &take.key));
             diff.held.retain(|held| match &held.what {
                 HeldWhat::Host(_) => true,
-                HeldWhat::Resource(id) => {
-                    wanted.ids.contains(id) || matches!(held.why, HeldWhy::LeftOut(_))
-                }
+                HeldWhat::Resource(id) => wanted.ids.contains(id) || matches!(held.why, HeldWhy::LeftOut(_)),
             });
         }
         let hosts: BTreeSet<&HostId> = wanted.ids.iter().map(|id| &id.host).collect();

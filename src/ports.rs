@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::model::gate::Check;
+use crate::model::holder::Holder;
 use crate::model::id::{HostId, ResourceKey, RunId};
 use crate::model::manifest::{ManifestState, Owned};
 use crate::model::observation::{Answer, Facts, Machine};
@@ -42,7 +43,24 @@ pub trait Transport: Send + Sync {
         request: &'a LookRequest,
     ) -> BoxFuture<'a, Result<LookReply, ReachError>>;
 
+    /// Reserves a host for a run, or renews its reservation, and looks at the host in the same exec.
+    ///
+    /// A reservation keeps other runs out and permits nothing: ops need the lock. It ends ten minutes after it was last
+    /// renewed, with a reboot, or when the run takes the lock.
+    fn reserve<'a>(
+        &'a self,
+        host: &'a HostId,
+        request: &'a LockRequest,
+        look: &'a LookRequest,
+    ) -> BoxFuture<'a, Result<LookReply, LockError>>;
+
+    /// Gives a reservation of a run up. Giving up what it does not have is no error.
+    fn unreserve<'a>(&'a self, host: &'a HostId, run: &'a RunId) -> BoxFuture<'a, Result<(), ReachError>>;
+
     /// Takes a host's lock for a run, or takes it again after an interruption, and returns the fencing token.
+    ///
+    /// The run's reservation goes into it. A lock whose lease is over is taken from its run; then the connection over which
+    /// that run held it is ended first.
     fn lock<'a>(
         &'a self,
         host: &'a HostId,
@@ -138,6 +156,8 @@ pub struct LockRequest {
     pub fleet: crate::model::id::FleetName,
     /// The fleet and the name under which the host's manifest may know it so far. The manifest then takes the new ones.
     pub former: Option<(crate::model::id::FleetName, HostId)>,
+    /// How long the lock lasts without renewal, in seconds of the host's uptime.
+    pub lease_secs: u64,
 }
 
 /// A lock that is held: what every op shows to the host's guard.
@@ -203,16 +223,9 @@ pub enum ReachError {
 /// Why a lock was not to be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LockError {
-    /// Another run holds it.
-    #[error("held by run {run} of {who} for {age_secs} s")]
-    Held {
-        /// The run.
-        run: String,
-        /// The person.
-        who: String,
-        /// How long ago it was taken or renewed.
-        age_secs: u64,
-    },
+    /// Somebody else has the host.
+    #[error("{0}")]
+    Held(Holder),
     /// The host belongs to another fleet or another name.
     #[error("{0}")]
     NotOurs(String),

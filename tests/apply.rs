@@ -2,11 +2,11 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 
-use muster::apply::{DriveError, Log, Progress, Refusal, Run, Start, drive, preflight};
+use muster::apply::{DriveError, Log, Progress, Ready, Refusal, Run, Start, drive, preflight};
 use muster::model::body::{Body, Piece};
 use muster::model::change::Change;
 use muster::model::event::{Event, RunOutcome, Task};
@@ -252,7 +252,14 @@ fn a_stale_fleet_is_refused_by_name_before_anything_changes() {
     let refusal = block_on(preflight(&run(&plan, &fleet), None, false)).unwrap_err();
     let wanted = BTreeMap::from([(host("h1"), vec!["file[/a]: it is there, and was not".to_owned()])]);
     assert_eq!(refusal, Refusal::Stale(wanted.clone()));
-    assert_eq!(block_on(preflight(&run(&plan, &fleet), None, true)), Ok(wanted));
+    let is_free = |name| fleet.host(name, |host| host.reserved_by.is_none());
+    assert!(is_free("h1") && is_free("h2"), "a refused run has nothing");
+    let ready = Ready {
+        left_out: wanted,
+        reserved: BTreeSet::from([host("h2")]),
+    };
+    assert_eq!(block_on(preflight(&run(&plan, &fleet), None, true)), Ok(ready));
+    assert!(is_free("h1") && !is_free("h2"));
     assert!(fleet.host("h1", |host| host.token == 0 && host.writes.is_empty()));
 }
 
@@ -260,17 +267,22 @@ fn a_stale_fleet_is_refused_by_name_before_anything_changes() {
 fn stale_hosts_that_are_skipped_stay_out_with_what_needs_them() {
     let (plan, fleet) = (two_hosts(), Fleet::default());
     fleet.host("h1", |host| host.files.insert("/a".into(), "by hand".into()));
-    let left_out = block_on(preflight(&run(&plan, &fleet), None, true)).expect("skipped");
+    let Ready { left_out, reserved } = block_on(preflight(&run(&plan, &fleet), None, true)).expect("skipped");
     let (outcome, _) = walk_with(
         &plan,
         &fleet,
         Start {
             is_resumed: false,
             left_out,
+            reserved,
         },
         &mut silent(),
     );
     assert_eq!((outcome.exit, outcome.applied, outcome.not_done.len()), (6, 0, 3));
+    assert!(
+        fleet.host("h2", |host| host.reserved_by.is_none()),
+        "what was reserved for nothing is given back"
+    );
     assert_eq!(fleet.host("h1", |host| host.files["/a"].clone()), "by hand");
 }
 
@@ -325,6 +337,32 @@ fn an_old_plan_is_refused() {
 }
 
 #[test]
+fn a_run_reserves_all_its_hosts_or_none() {
+    for other in [false, true] {
+        let (plan, fleet) = (two_hosts(), Fleet::default());
+        let rival: RunId = "ffffffffffff-9".parse().expect("a run id");
+        fleet.host("h2", |host| match other {
+            true => host.locked_by = Some(rival.clone()),
+            false => host.reserved_by = Some(rival.clone()),
+        });
+        let taken = match block_on(preflight(&run(&plan, &fleet), None, true)) {
+            Err(Refusal::Taken(taken)) => taken,
+            other => panic!("{other:?}"),
+        };
+        let told: Vec<String> = taken.iter().map(|(host, who)| format!("{host}: {who}")).collect();
+        let word = if other { "locked" } else { "reserved" };
+        assert_eq!(told, [format!("h2: {word} by run ffffffffffff-9 of bob for 3 s")]);
+        assert!(
+            fleet.host("h1", |host| host.reserved_by.is_none()),
+            "h1 is given back"
+        );
+        fleet.host("h2", |host| (host.locked_by, host.reserved_by) = (None, None));
+        let ready = block_on(preflight(&run(&plan, &fleet), None, true)).expect("nobody has them");
+        assert_eq!(ready.reserved.len(), 2);
+    }
+}
+
+#[test]
 fn a_host_that_changes_before_its_wave_is_held_there() {
     let fleet = Fleet::default();
     let plan = Builder::new()
@@ -349,7 +387,7 @@ fn a_lock_of_another_run_holds_the_host() {
     let (outcome, _) = walk(&plan, &fleet);
     assert_eq!((outcome.exit, outcome.applied), (5, 0));
     let why = &outcome.not_done[&id("file[/a]@h1")];
-    assert_eq!(why, "h1: locked: held by run ffffffffffff-9 of bob for 3 s");
+    assert_eq!(why, "h1: locked by run ffffffffffff-9 of bob for 3 s");
     assert!(fleet.host("h2", |host| host.locked_by.is_none()));
 }
 
@@ -467,9 +505,10 @@ fn undo_brings_back_files_and_manifest() {
 fn a_host_that_does_not_answer_exits_4() {
     let (plan, fleet) = (two_hosts(), Fleet::default());
     fleet.faults(|faults| faults.unreachable.extend([host("h2")]));
+    let ready = block_on(preflight(&run(&plan, &fleet), None, false)).expect("no refusal");
     assert_eq!(
-        block_on(preflight(&run(&plan, &fleet), None, false)),
-        Ok(BTreeMap::new())
+        (ready.left_out.len(), ready.reserved),
+        (0, BTreeSet::from([host("h1")]))
     );
     let (outcome, _) = walk(&plan, &fleet);
     assert_eq!((outcome.exit, outcome.applied), (4, 2));

@@ -1,6 +1,6 @@
 //! Who performs tasks: each one ends in events, whatever happens. Failures are data here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use crate::model::change::Change;
@@ -11,14 +11,15 @@ use crate::model::plan::Plan;
 use crate::ports::{Fence, LockError, LookReply, LookRequest, ReachError};
 use crate::resource::Spec;
 
+use super::claims::Claims;
 use super::fresh::{self, Trust};
 use super::{Run, entry};
 
-/// The crew of one run. It knows what its hosts' manifests say and which locks it holds.
+/// The crew of one run. It knows what its hosts' manifests say and what it has of them.
 pub(super) struct Crew<'r, 'p> {
     pub(super) run: &'r Run<'p>,
+    pub(super) claims: Claims,
     // INVARIANT: no guard of these is held across an await.
-    pub(super) fences: Mutex<BTreeMap<HostId, Fence>>,
     /// What each manifest owned when this session first looked, before it changed anything: what an undo brings back.
     before: Mutex<BTreeMap<HostId, BTreeMap<ResourceKey, Owned>>>,
     /// What each manifest owns now.
@@ -26,10 +27,10 @@ pub(super) struct Crew<'r, 'p> {
 }
 
 impl<'r, 'p> Crew<'r, 'p> {
-    pub(super) fn new(run: &'r Run<'p>) -> Self {
+    pub(super) fn new(run: &'r Run<'p>, reserved: BTreeSet<HostId>) -> Self {
         Self {
             run,
-            fences: Mutex::default(),
+            claims: Claims::new(run.ports.clone(), run.claimant(), reserved),
             before: Mutex::default(),
             owned: Mutex::default(),
         }
@@ -54,9 +55,12 @@ impl<'r, 'p> Crew<'r, 'p> {
         is_touched: bool,
     ) -> Vec<Event> {
         let mut events = Vec::new();
-        let outcome = match self.lock(host).await {
+        let outcome = match self.claims.lock(host).await {
             Ok(locked) => {
-                events.extend(locked);
+                events.extend(locked.map(|fence| Event::Locked {
+                    host: host.clone(),
+                    token: fence.token,
+                }));
                 self.look(host, changes, is_touched).await
             }
             Err(error) => unlocked(error),
@@ -93,6 +97,14 @@ impl<'r, 'p> Crew<'r, 'p> {
         } else {
             CheckOutcome::Stale(stale)
         }
+    }
+
+    /// Returns the lock of a host.
+    ///
+    /// # Errors
+    /// A clause, if it is not held.
+    pub(super) fn fence(&self, host: &HostId) -> Result<Fence, String> {
+        self.claims.fence(host)
     }
 
     fn keep_manifest(&self, host: &HostId, reply: &LookReply) {
@@ -217,7 +229,7 @@ pub(super) fn request(plan: &Plan, host: &HostId, changes: &[&Change]) -> LookRe
 
 fn unlocked(error: LockError) -> CheckOutcome {
     match error {
-        LockError::Held { .. } | LockError::Lost => CheckOutcome::Locked(error.to_string()),
+        LockError::Held(_) | LockError::Lost => CheckOutcome::Locked(error.to_string()),
         LockError::NotOurs(why) => CheckOutcome::Stale(vec![why]),
         LockError::Reach(error) => unreached(error),
     }

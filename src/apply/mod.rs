@@ -4,9 +4,7 @@
 //! handed to the crew. `Began` is on disk before an operation starts. Nothing here decides what is done: that was
 //! decided when planning.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::convert::Infallible;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use futures_util::StreamExt as _;
 use futures_util::future::LocalBoxFuture;
@@ -21,22 +19,21 @@ use crate::rollout::Rollout;
 use crate::store::StoreError;
 use crate::store::journal::Journal;
 
+mod claims;
 mod crew;
 mod entry;
 mod fresh;
 mod gate;
-mod lock;
 mod perform;
 mod preflight;
+mod reserve;
 mod undo;
 mod verify;
 
-pub use preflight::{Refusal, preflight};
+pub use preflight::{Ready, Refusal, preflight, preflight_again};
 
+use claims::{Claimant, Claims};
 use crew::Crew;
-
-/// How long a lock is held without being renewed: a third of its lease.
-const RENEW_EVERY: Duration = Duration::from_secs(20);
 
 /// A plan that is to be carried out, and by whom.
 #[derive(Clone)]
@@ -51,6 +48,27 @@ pub struct Run<'p> {
     pub secrets: Secrets,
     /// The world.
     pub ports: Ports,
+}
+
+impl Run<'_> {
+    fn claimant(&self) -> Claimant {
+        let former = |(host, basis): (&HostId, &crate::model::plan::Basis)| {
+            Some((host.clone(), basis.former.clone()?))
+        };
+        Claimant {
+            run: self.id.clone(),
+            who: self.who.clone(),
+            fleet: self.plan.fleet.clone(),
+            lease_secs: self.plan.policy.lease_secs,
+            former: self.plan.basis.iter().filter_map(former).collect(),
+        }
+    }
+
+    /// Gives reservations back, where a run ends before it began.
+    pub async fn give_back(&self, reserved: &BTreeSet<HostId>) {
+        let claims = Claims::new(self.ports.clone(), self.claimant(), reserved.clone());
+        claims.release_all().await;
+    }
 }
 
 /// Where events are kept. The journal, but for tests.
@@ -108,6 +126,8 @@ pub struct Start {
     pub is_resumed: bool,
     /// Hosts that are left out, each with what is stale there.
     pub left_out: BTreeMap<HostId, Vec<String>>,
+    /// Hosts that are reserved for the run. They are given back at its end.
+    pub reserved: BTreeSet<HostId>,
 }
 
 /// Carries a plan out, as far as it goes, and returns how it ended.
@@ -125,7 +145,7 @@ pub async fn drive(
     interrupts: &mut UnboundedReceiver<()>,
     progress: &mut dyn Progress,
 ) -> Result<RunOutcome, DriveError> {
-    let crew = Crew::new(run);
+    let crew = Crew::new(run, start.reserved);
     let mut drive = Drive {
         run,
         crew: &crew,
@@ -143,18 +163,19 @@ pub async fn drive(
     match walked {
         Ok(()) => {
             drop(std::mem::take(&mut drive.tasks));
-            crew.release_all().await;
+            crew.claims.release_all().await;
             let outcome = drive.rollout.outcome();
             drive.note(&Event::Ended {
                 outcome: outcome.clone(),
             })?;
             Ok(outcome)
         }
-        // An operation that is cut off keeps its host's lock until the lease ends: whoever comes next waits for it.
+        // An operation that is cut off keeps its host's lock until the lease ends: whoever comes next waits for it. The
+        // reservations end by themselves, or go over to whoever resumes the run.
         Err(error @ DriveError::Left { .. }) => Err(error),
         Err(error @ DriveError::Journal(_)) => {
             while drive.tasks.next().await.is_some() {}
-            crew.release_all().await;
+            crew.claims.release_all().await;
             Err(error)
         }
     }
@@ -172,7 +193,7 @@ struct Drive<'d, 'p> {
 impl<'d, 'p> Drive<'d, 'p> {
     async fn walk(&mut self, began: Event, interrupts: &mut UnboundedReceiver<()>) -> Result<(), DriveError> {
         let crew = self.crew;
-        let renewing = renew(self.run, crew);
+        let renewing = crew.claims.renew();
         tokio::pin!(renewing);
         self.feed(began)?;
         let mut is_interrupted = false;
@@ -242,13 +263,5 @@ impl<'d, 'p> Drive<'d, 'p> {
         };
         self.tasks.push(work);
         Ok(())
-    }
-}
-
-/// Renews every lock that is held, for ever. A lock that is lost shows at the next operation, which the host's guard refuses.
-async fn renew(run: &Run<'_>, crew: &Crew<'_, '_>) -> Infallible {
-    loop {
-        run.ports.clock.sleep(RENEW_EVERY).await;
-        crew.renew_all().await;
     }
 }

@@ -1,17 +1,19 @@
-//! Before the first change of a run: is the plan young enough, and is the whole fleet still what it saw?
+//! Before the first change of a run: is the plan young enough, does nobody else have its hosts, and are they still what it saw?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::stream::{self, StreamExt as _};
+use futures_util::future::join_all;
 
 use crate::model::change::Change;
 use crate::model::id::HostId;
+use crate::ports::LookRequest;
 
 use super::Run;
 use super::crew::request;
 use super::fresh::{self, Trust};
+use super::reserve::{Reserved, Taken, reserve};
 
-/// Why a run is refused before it changes anything. Exit code 6.
+/// Why a run is refused before it changes anything.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The plan is older than its policy allows.
@@ -22,51 +24,86 @@ pub enum Refusal {
         /// The most that is allowed.
         max_secs: u64,
     },
+    /// Others have hosts. Exit code 5.
+    #[error("others have {}", hosts(.0))]
+    Taken(Taken),
     /// Hosts are not what the plan saw.
     #[error("the plan is stale on {}", hosts(.0))]
     Stale(BTreeMap<HostId, Vec<String>>),
 }
 
-fn hosts(stale: &BTreeMap<HostId, Vec<String>>) -> String {
-    stale.keys().map(HostId::as_str).collect::<Vec<_>>().join(", ")
+fn hosts<T>(found: &BTreeMap<HostId, T>) -> String {
+    found.keys().map(HostId::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// Looks at every host that the plan changes, in one exec each, and changes nothing.
+/// What a run may begin with.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Ready {
+    /// Hosts to leave out, each with what is stale there.
+    pub left_out: BTreeMap<HostId, Vec<String>>,
+    /// Hosts that are reserved for the run.
+    pub reserved: BTreeSet<HostId>,
+}
+
+/// Reserves every host that the plan changes and looks at it, in one exec each, and changes nothing.
 ///
-/// Returns the hosts to leave out: none, unless `skips_stale`. Hosts that do not answer are no matter of this: they are held when their
-/// wave comes, and count against the budget there. `made_at` is when the plan was saved; a plan that was made just now has none.
+/// No host is left out unless `skips_stale`. Hosts that do not answer are no matter of this: they are held when their wave comes, and
+/// count against the budget there. `made_at` is when the plan was saved; a plan that was made just now has none.
 ///
 /// # Errors
-/// [`Refusal`].
+/// [`Refusal`]; nothing is reserved then.
 pub async fn preflight(
     run: &Run<'_>,
     made_at: Option<jiff::Timestamp>,
     skips_stale: bool,
-) -> Result<BTreeMap<HostId, Vec<String>>, Refusal> {
+) -> Result<Ready, Refusal> {
     young_enough(run, made_at)?;
-    let looks = stream::iter(by_host(run)).map(|(host, changes)| async move {
-        let reply = run
-            .ports
-            .transport
-            .look(host, &request(run.plan, host, &changes))
-            .await
-            .ok()?;
-        let trust = Trust {
-            run: &run.id,
-            is_touched: false,
-            is_locked: false,
-        };
-        let stale = fresh::stale(run.plan, host, &changes, &reply, trust);
+    let hosts = by_host(run);
+    let looks = hosts
+        .iter()
+        .map(|(host, changes)| ((*host).clone(), request(run.plan, host, changes)))
+        .collect();
+    let Reserved { claims, replies } = reserve(run.claimant(), run, &looks)
+        .await
+        .map_err(Refusal::Taken)?;
+    let trust = Trust {
+        run: &run.id,
+        is_touched: false,
+        is_locked: false,
+    };
+    let stale = replies.iter().filter_map(|(host, reply)| {
+        let changes = hosts.get(host).filter(|changes| !changes.is_empty())?;
+        let stale = fresh::stale(run.plan, host, changes, reply, trust);
         (!stale.is_empty()).then(|| (host.clone(), stale))
     });
-    let parallel = run.plan.policy.parallel.max(1);
-    let stale: Vec<_> = looks.buffer_unordered(parallel).collect().await;
-    let stale: BTreeMap<HostId, Vec<String>> = stale.into_iter().flatten().collect();
-    if stale.is_empty() || skips_stale {
-        Ok(stale)
-    } else {
-        Err(Refusal::Stale(stale))
+    let left_out: BTreeMap<HostId, Vec<String>> = stale.collect();
+    if !left_out.is_empty() && !skips_stale {
+        claims.release_all().await;
+        return Err(Refusal::Stale(left_out));
     }
+    join_all(left_out.keys().map(|host| claims.release(host))).await;
+    Ok(Ready {
+        left_out,
+        reserved: claims.reserved(),
+    })
+}
+
+/// Reserves every host of a run that goes on. What is stale shows when its wave looks.
+///
+/// # Errors
+/// [`Refusal::Taken`]; nothing is reserved then.
+pub async fn preflight_again(run: &Run<'_>) -> Result<Ready, Refusal> {
+    let looks = by_host(run)
+        .into_keys()
+        .map(|host| (host.clone(), LookRequest::default()))
+        .collect();
+    let reserved = reserve(run.claimant(), run, &looks)
+        .await
+        .map_err(Refusal::Taken)?;
+    Ok(Ready {
+        left_out: BTreeMap::new(),
+        reserved: reserved.claims.reserved(),
+    })
 }
 
 fn young_enough(run: &Run<'_>, made_at: Option<jiff::Timestamp>) -> Result<(), Refusal> {
@@ -90,8 +127,10 @@ fn young_enough(run: &Run<'_>, made_at: Option<jiff::Timestamp>) -> Result<(), R
     Ok(())
 }
 
+/// Returns every host that the plan writes to, with its changes; none where something is only recorded.
 fn by_host<'p>(run: &Run<'p>) -> BTreeMap<&'p HostId, Vec<&'p Change>> {
-    let mut hosts: BTreeMap<&HostId, Vec<&Change>> = BTreeMap::new();
+    let mut hosts: BTreeMap<&HostId, Vec<&Change>> =
+        run.plan.takes.keys().map(|host| (host, Vec::new())).collect();
     for (id, change) in &run.plan.changes {
         hosts.entry(&id.host).or_default().push(change);
     }

@@ -158,6 +158,7 @@ impl Args {
             who: carry::who(),
             fleet: context.inventory.name.clone(),
             former: Some((manifest.fleet.clone(), manifest.host.clone())),
+            lease_secs: context.inventory.policy.lease_secs,
         };
         let fence = ports
             .transport

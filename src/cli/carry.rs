@@ -10,7 +10,7 @@ use super::console::Console;
 use super::exit::Exit;
 use super::global::Global;
 use super::survey::transport_ports;
-use crate::apply::{self, DriveError, Refusal, Run, Start};
+use crate::apply::{self, DriveError, Ready, Refusal, Run, Start};
 use crate::model::body::Body;
 use crate::model::change::Undo;
 use crate::model::code;
@@ -121,10 +121,8 @@ impl Work {
         let stored = |console: &mut Console, error: StoreError| fail(console, error.diagnostic());
         let id = store::plan::next_run(&self.folder, &self.id).map_err(|error| stored(console, error))?;
         let run = self.run(&id);
-        let left_out = match apply::preflight(&run, begin.made_at, begin.skips_stale).await {
-            Ok(left_out) => left_out,
-            Err(refusal) => return Err(refused(console, &refusal)),
-        };
+        let ready = apply::preflight(&run, begin.made_at, begin.skips_stale).await;
+        let Ready { left_out, reserved } = ready.map_err(|refusal| refused(console, &refusal))?;
         for (host, stale) in &left_out {
             console.note(&format!("{host} is left out: {}", stale.join("; ")));
         }
@@ -135,10 +133,17 @@ impl Work {
             by_version: env!("CARGO_PKG_VERSION").to_owned(),
             at: self.ports.clock.now(),
         };
-        let journal = Journal::create(&self.folder, &header).map_err(|error| stored(console, error))?;
+        let journal = match Journal::create(&self.folder, &header) {
+            Ok(journal) => journal,
+            Err(error) => {
+                run.give_back(&reserved).await;
+                return Err(stored(console, error));
+            }
+        };
         let start = Start {
             is_resumed: false,
             left_out,
+            reserved,
         };
         Ok(self
             .drive(&run, Rollout::new(&self.plan), start, journal, console)
@@ -146,14 +151,25 @@ impl Work {
     }
 
     /// Goes on with a run.
-    pub async fn go_on(self, journal: Journal, recorded: &Recorded, console: &mut Console) -> Exit {
+    ///
+    /// # Errors
+    /// The exit code, after saying why, if nothing was done.
+    pub async fn go_on(
+        self,
+        journal: Journal,
+        recorded: &Recorded,
+        console: &mut Console,
+    ) -> Result<Exit, Exit> {
         let run = self.run(&recorded.header.run);
+        let ready = apply::preflight_again(&run).await;
+        let Ready { reserved, .. } = ready.map_err(|refusal| refused(console, &refusal))?;
         let rollout = replay(&self.plan, recorded.events());
         let start = Start {
             is_resumed: true,
+            reserved,
             ..Start::default()
         };
-        self.drive(&run, rollout, start, journal, console).await
+        Ok(self.drive(&run, rollout, start, journal, console).await)
     }
 
     fn run(&self, id: &RunId) -> Run<'_> {
@@ -315,6 +331,13 @@ fn age_identity(inventory_file: &str) -> Option<String> {
 fn refused(console: &mut Console, refusal: &Refusal) -> Exit {
     let found = match refusal {
         Refusal::TooOld { .. } => Diagnostic::error(code::PLAN_OLD, refusal.to_string()).hint("plan again"),
+        Refusal::Taken(taken) => taken
+            .iter()
+            .fold(
+                Diagnostic::error(code::HOST_TAKEN, refusal.to_string()),
+                |found, (host, holder)| found.because(format!("{host}: {holder}")),
+            )
+            .hint("nothing was done; `muster lock status` says who has what"),
         Refusal::Stale(stale) => {
             let lines = stale
                 .iter()
@@ -326,7 +349,10 @@ fn refused(console: &mut Console, refusal: &Refusal) -> Exit {
         }
     };
     fail(console, found);
-    Exit::Stale
+    match refusal {
+        Refusal::TooOld { .. } | Refusal::Stale(_) => Exit::Stale,
+        Refusal::Taken(_) => Exit::Locked,
+    }
 }
 
 fn broken_off(console: &mut Console, run: &RunId, error: &DriveError) -> Exit {

@@ -47,7 +47,7 @@ impl Args {
         console.note(&format!("run: {run} of plan {}", recorded.header.plan));
         let plan = carry::plan_of(&folder, &recorded.header.plan, console)?;
         let work = carry::open(plan, recorded.header.plan.clone(), folder, global, console).await?;
-        Ok(work.go_on(journal, &recorded, console).await)
+        work.go_on(journal, &recorded, console).await
     }
 }
 

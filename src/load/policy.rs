@@ -57,6 +57,10 @@ pub(super) fn draft(reader: &mut Reader, file: &str, value: &Spanned<DeValue<'_>
             .plan_max_age
             .and_then(|text| duration(reader, file, "plan_max_age", &text))
             .unwrap_or(default.plan_max_age_secs),
+        lease_secs: form
+            .lease
+            .and_then(|text| lease(reader, file, &text))
+            .unwrap_or(default.lease_secs),
         parallel: form
             .parallel
             .map_or(default.parallel, std::num::NonZeroUsize::get),
@@ -111,6 +115,29 @@ fn duration(reader: &mut Reader, file: &str, key: &str, text: &Spanned<String>) 
     })
     .ok()
 }
+
+/// Reads how long a lock lasts. Shorter than the least, and a slow login would lose it; longer than the most, and nobody could
+/// take over what a dead run left.
+fn lease(reader: &mut Reader, file: &str, text: &Spanned<String>) -> Option<u64> {
+    let secs = duration(reader, file, "lease", text)?;
+    if LEASE_SECS.contains(&secs) {
+        return Some(secs);
+    }
+    let message = format!(
+        "policy: `lease` is {}, and a lease is from 10 s to 10 min long",
+        text.get_ref()
+    );
+    reader.error(
+        code::BAD_POLICY,
+        message,
+        (file, text.span()),
+        "from `10s` to `10m`",
+    );
+    None
+}
+
+/// How long a lease may be.
+const LEASE_SECS: std::ops::RangeInclusive<u64> = 10..=600;
 
 fn gates(reader: &mut Reader, file: &str, list: &Spanned<DeValue<'_>>) -> Vec<Gate> {
     let mut gates = Vec::new();

@@ -12,6 +12,7 @@ pub mod diagnostic;
 pub mod digest;
 pub mod event;
 pub mod gate;
+pub mod holder;
 pub mod id;
 pub mod inventory;
 pub mod known;

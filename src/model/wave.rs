@@ -105,6 +105,9 @@ pub struct RolloutPolicy {
     pub spread: Option<String>,
     /// How long a plan may be applied after it was made, in seconds.
     pub plan_max_age_secs: u64,
+    /// How long a host's lock lasts without renewal, in seconds. It is renewed three times as often.
+    #[serde(default = "lease_secs", skip_serializing_if = "is_default_lease")]
+    pub lease_secs: u64,
     /// How many hosts are worked on at once, within a wave's width.
     pub parallel: usize,
     /// Asked on every host of a wave when it has ended, before the next wave.
@@ -144,10 +147,21 @@ impl Default for RolloutPolicy {
             order: Vec::new(),
             spread: None,
             plan_max_age_secs: 24 * 3600,
+            lease_secs: lease_secs(),
             parallel: 64,
             gates: Vec::new(),
         }
     }
+}
+
+/// How long a lock lasts where nobody says otherwise. Renewals are then missed for a minute before anybody may take over,
+/// which is more than a connection needs to be set up anew, and less than people wait.
+fn lease_secs() -> u64 {
+    60
+}
+
+fn is_default_lease(secs: &u64) -> bool {
+    *secs == lease_secs()
 }
 
 /// Labels of the hosts, for spreading.

@@ -151,7 +151,7 @@ impl<'p> Narration<'p> {
             CheckOutcome::Fresh => return None,
             CheckOutcome::Stale(what) => format!("stale, so it is left as it is: {}", what.join("; ")),
             CheckOutcome::Unreachable(why) => format!("unreachable: {why}"),
-            CheckOutcome::Locked(who) => format!("locked by another run: {who}"),
+            CheckOutcome::Locked(who) => format!("left as it is: {who}"),
             CheckOutcome::Unfit(why) => format!("cannot be worked on: {why}"),
         };
         Some(self.line(at, Tone::Warn, Some(host), &text))

@@ -57,7 +57,7 @@ impl Standing {
             Self::LeftOut(differs) => Some(format!("left out as stale: {}", differs.join("; "))),
             Self::Held(CheckOutcome::Stale(differs)) => Some(format!("stale: {}", differs.join("; "))),
             Self::Held(CheckOutcome::Unreachable(why)) => Some(format!("unreachable: {why}")),
-            Self::Held(CheckOutcome::Locked(who)) => Some(format!("locked: {who}")),
+            Self::Held(CheckOutcome::Locked(who)) => Some(who.clone()),
             Self::Failed(why) | Self::Held(CheckOutcome::Unfit(why)) => Some(why.clone()),
         }
     }

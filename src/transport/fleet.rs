@@ -8,11 +8,12 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
 
 use crate::model::gate::Check;
-use crate::model::id::{HostId, ResourceKey};
+use crate::model::holder::{Grip, Holder};
+use crate::model::id::{HostId, ResourceKey, RunId};
 use crate::model::manifest::{ManifestState, Owned};
 use crate::model::manifest_text;
 use crate::model::observation::Machine;
-use crate::model::target::Target;
+use crate::model::target::{self, Target};
 use crate::ports::{
     Call, Fence, LockError, LockRequest, LookReply, LookRequest, Outcome, PerformError, ReachError, Said,
     Salt, Secrets, Transport,
@@ -21,8 +22,9 @@ use crate::ports::{
 use super::connector::Connector;
 use super::gate;
 use super::lower::reply::Reply;
-use super::lower::{self, Guard, answer, facts, status};
+use super::lower::{self, Guard, Over, answer, facts, status};
 use super::perform::{self, Keyed, Leg, Means, Redactor};
+use super::quote;
 use super::shell::{Ran, Shell, ShellError};
 
 /// The longest that a look may take, beside the time that its commands ask for.
@@ -149,22 +151,29 @@ impl FleetTransport {
 
     /// Runs a script of the guard that changes nothing but the guard's own files, and reads its reply.
     async fn ask_guard(&self, host: &HostId, what: &str, script: &str) -> Result<Reply, LockError> {
+        self.ask_guard_within(host, what, script, (LOCK, Retry::Yes))
+            .await
+    }
+
+    async fn ask_guard_within(
+        &self,
+        host: &HostId,
+        what: &str,
+        script: &str,
+        (deadline, retry): (Duration, Retry),
+    ) -> Result<Reply, LockError> {
         let ran = self
-            .run(host, script, LOCK, Retry::Yes)
+            .run(host, script, deadline, retry)
             .await
             .map_err(unreachable)?;
         let reply = Reply::read(&ran.stdout).unwrap_or_default();
         let refusal = reply.word("refused").unwrap_or_default().to_owned();
         match ran.status {
             0 if reply.is_whole => Ok(reply),
-            status::HELD => Err(held(&refusal)),
+            status::HELD => Err(LockError::Held(holder(&reply).unwrap_or_else(Holder::busy))),
             status::FENCED => Err(LockError::Lost),
             status::NOT_OURS | status::DAMAGED => Err(LockError::NotOurs(refusal)),
-            status::BUSY => Err(LockError::Held {
-                run: "-".to_owned(),
-                who: refusal,
-                age_secs: 0,
-            }),
+            status::BUSY => Err(LockError::Held(Holder::busy())),
             _ => Err(self.failed(host, what, &ran, &refusal).into()),
         }
     }
@@ -196,17 +205,43 @@ impl FleetTransport {
             Ok(_) => return Err(self.failed(host, "looking", &ran, "")),
             Err(why) => return Err(self.failed(host, "looking", &ran, &why)),
         };
-        Ok(LookReply {
-            machine: machine(&reply),
-            manifest: manifest(&reply),
-            facts: request.facts.then(|| facts::facts(&reply)),
+        Ok(self.read_look(request, &reply))
+    }
+
+    fn read_look(&self, request: &LookRequest, reply: &Reply) -> LookReply {
+        LookReply {
+            machine: machine(reply),
+            manifest: manifest(reply),
+            facts: request.facts.then(|| facts::facts(reply)),
             salt: reply.word("salt").map(|salt| Salt(salt.as_bytes().to_vec())),
-            answers: answer::answers(&request.probes, &reply, &self.keyed.read),
-        })
+            answers: answer::answers(&request.probes, reply, &self.keyed.read),
+        }
+    }
+
+    async fn reserve_host(
+        &self,
+        host: &HostId,
+        request: &LockRequest,
+        look: &LookRequest,
+    ) -> Result<LookReply, LockError> {
+        let script = self.guard().reserve(request, look);
+        let deadline = LOCK + LOOK + lower::look::patience(&look.probes);
+        let reply = self
+            .ask_guard_within(host, "reserving", &script, (deadline, Retry::No))
+            .await?;
+        Ok(self.read_look(look, &reply))
+    }
+
+    /// Says how scripts come to a host.
+    fn over(&self, host: &HostId) -> Over {
+        match self.hosts.get(host).map(|reachable| &reachable.target.transport) {
+            Some(target::Transport::Local) => Over::Local,
+            Some(target::Transport::Ssh(_)) | None => Over::Ssh,
+        }
     }
 
     async fn take_lock(&self, host: &HostId, request: &LockRequest) -> Result<Fence, LockError> {
-        let script = self.guard().lock(host, request);
+        let script = self.guard().lock(host, request, self.over(host));
         let reply = self.ask_guard(host, "locking", &script).await?;
         let token = reply.word("token").and_then(|token| token.parse().ok());
         let token =
@@ -301,6 +336,22 @@ impl Transport for FleetTransport {
         Box::pin(self.look_at(host, request))
     }
 
+    fn reserve<'a>(
+        &'a self,
+        host: &'a HostId,
+        request: &'a LockRequest,
+        look: &'a LookRequest,
+    ) -> BoxFuture<'a, Result<LookReply, LockError>> {
+        Box::pin(self.reserve_host(host, request, look))
+    }
+
+    fn unreserve<'a>(&'a self, host: &'a HostId, run: &'a RunId) -> BoxFuture<'a, Result<(), ReachError>> {
+        Box::pin(async move {
+            let script = self.guard().unreserve(run);
+            freed(self.ask_guard(host, "giving the reservation up", &script).await)
+        })
+    }
+
     fn lock<'a>(
         &'a self,
         host: &'a HostId,
@@ -311,7 +362,8 @@ impl Transport for FleetTransport {
 
     fn renew<'a>(&'a self, host: &'a HostId, fence: &'a Fence) -> BoxFuture<'a, Result<(), LockError>> {
         Box::pin(async move {
-            self.ask_guard(host, "renewing the lock", &self.guard().renew(fence))
+            let script = self.guard().renew(fence, self.over(host));
+            self.ask_guard(host, "renewing the lock", &script)
                 .await
                 .map(|_| ())
         })
@@ -319,14 +371,8 @@ impl Transport for FleetTransport {
 
     fn release<'a>(&'a self, host: &'a HostId, fence: &'a Fence) -> BoxFuture<'a, Result<(), ReachError>> {
         Box::pin(async move {
-            match self
-                .ask_guard(host, "freeing the lock", &self.guard().release(fence))
-                .await
-            {
-                Err(LockError::Reach(error)) => Err(error),
-                // Whoever holds it now, it is not this run.
-                Ok(_) | Err(LockError::Held { .. } | LockError::NotOurs(_) | LockError::Lost) => Ok(()),
-            }
+            let script = self.guard().release(fence);
+            freed(self.ask_guard(host, "freeing the lock", &script).await)
         })
     }
 
@@ -387,16 +433,30 @@ fn unreachable(error: ShellError) -> ReachError {
     }
 }
 
-/// Reads who holds a lock: the run, how long ago it was taken or renewed, and the person.
-fn held(refusal: &str) -> LockError {
-    let mut parts = refusal.splitn(3, ' ');
-    let mut next = || parts.next().unwrap_or("-").to_owned();
-    let (run, age, who) = (next(), next(), next());
-    LockError::Held {
-        run,
-        who,
-        age_secs: age.parse().unwrap_or(0),
+/// For what is given back: whoever has it now, it is not this run.
+fn freed(asked: Result<Reply, LockError>) -> Result<(), ReachError> {
+    match asked {
+        Err(LockError::Reach(error)) => Err(error),
+        Ok(_) | Err(LockError::Held(_) | LockError::NotOurs(_) | LockError::Lost) => Ok(()),
     }
+}
+
+/// Reads who has a host. `None` if nobody has.
+fn holder(reply: &Reply) -> Option<Holder> {
+    let text = |name: &str| reply.word(name).map(quote::one_line);
+    let grip = match reply.word("state")? {
+        "reserved" => Grip::Reserved,
+        "locked" => Grip::Locked,
+        "held" => Grip::Held,
+        _ => return None,
+    };
+    Some(Holder {
+        grip,
+        run: text("run"),
+        who: text("who").unwrap_or_default(),
+        age_secs: reply.word("age").and_then(|age| age.parse().ok()).unwrap_or(0),
+        reason: text("reason"),
+    })
 }
 
 fn machine(reply: &Reply) -> Machine {

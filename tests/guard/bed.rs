@@ -254,5 +254,6 @@ pub fn request(run: &str, fleet: &str, who: &str) -> LockRequest {
         who: who.to_owned(),
         fleet: fleet.parse().unwrap(),
         former: None,
+        lease_secs: 60,
     }
 }

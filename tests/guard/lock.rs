@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use muster::model::holder::Grip;
 use muster::model::manifest::ManifestState;
 use muster::model::op::Op;
 use muster::ports::{LockError, PerformError, Transport as _};
-use muster::transport::lower::Guard;
+use muster::transport::lower::{Guard, Over};
 
 use crate::bed::{Bed, call, mode, raw, request, until, write};
 
@@ -54,9 +55,12 @@ async fn another_run_is_refused_while_the_lease_lasts_and_let_in_after_release()
     let bed = Bed::new();
     let fence = bed.lock("p-1").await.unwrap();
     match bed.lock("p-2").await {
-        Err(LockError::Held { run, who, age_secs }) => {
-            assert_eq!((run.as_str(), who.as_str()), ("p-1", "alice@laptop"));
-            assert!(age_secs < 60);
+        Err(LockError::Held(holder)) => {
+            assert_eq!(
+                (holder.grip, holder.run.as_deref(), holder.who.as_str()),
+                (Grip::Locked, Some("p-1"), "alice@laptop")
+            );
+            assert!(holder.age_secs < 60);
         }
         other => panic!("{other:?}"),
     }
@@ -194,7 +198,7 @@ async fn dash_and_bash_agree_on_every_script() {
             wait_secs: 5,
         };
         let request = request("p-1", "main", "it's \"me\"\nhere");
-        let locked = raw(shell, &guard.lock(&bed.host, &request));
+        let locked = raw(shell, &guard.lock(&bed.host, &request, Over::Ssh));
         let said = String::from_utf8_lossy(&locked.stdout).into_owned();
         assert_eq!(
             (said.as_str(), locked.status.code()),
@@ -205,7 +209,7 @@ async fn dash_and_bash_agree_on_every_script() {
             run: request.run,
             token: 1,
         };
-        let renewed = raw(shell, &guard.renew(&fence));
+        let renewed = raw(shell, &guard.renew(&fence, Over::Ssh));
         assert_eq!(String::from_utf8_lossy(&renewed.stdout), "end\n", "{shell:?}");
         // The same state folder, written by one shell and read through another.
         let path = bed.path("it's here");

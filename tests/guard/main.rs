@@ -6,4 +6,5 @@ mod lock;
 mod look;
 mod manifest;
 mod ops;
+mod reserve;
 mod undo;

@@ -8,7 +8,7 @@ use muster::model::manifest::{ManifestState, OwnedState};
 use muster::model::manifest_text;
 use muster::model::op::Probe;
 use muster::ports::{LockError, PerformError, Transport as _};
-use muster::transport::lower::{Guard, Then, op};
+use muster::transport::lower::{Guard, Over, Then, op};
 
 use crate::bed::{Bed, call, owned, raw, request, spawn, until, write};
 
@@ -155,7 +155,7 @@ async fn intents_stand_before_the_first_op_and_outlive_a_kill() {
     assert_eq!(std::fs::read_to_string(bed.path("first")).unwrap(), "1");
     assert!(!std::path::Path::new(&never).exists());
     // The op is still there and still holds the lock file, so nobody can begin beside it.
-    let request = guard.lock(&bed.host, &request("p-1", "main", "alice@laptop"));
+    let request = guard.lock(&bed.host, &request("p-1", "main", "alice@laptop"), Over::Local);
     let refused = raw(
         &["sh"],
         &request.replace("wait=5", "wait=0").replace("h1 5 ", "h1 0 "),

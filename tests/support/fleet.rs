@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use muster::model::digest::{Digest, Fingerprint};
 use muster::model::gate::Check;
+use muster::model::holder::{Grip, Holder};
 use muster::model::id::{HostId, ResourceKey, RunId};
 use muster::model::manifest::{Manifest, ManifestState, Owned};
 use muster::model::observation::{Answer, Machine};
@@ -24,6 +25,8 @@ pub struct Host {
     pub files: BTreeMap<String, String>,
     /// Its manifest.
     pub manifest: Option<Manifest>,
+    /// The run that reserved it.
+    pub reserved_by: Option<RunId>,
     /// The run that holds its lock.
     pub locked_by: Option<RunId>,
     /// The last token.
@@ -154,6 +157,25 @@ impl Fleet {
 }
 
 impl Host {
+    /// Returns who has the host, if it is another run than this.
+    fn holder(&self, run: &RunId) -> Option<Holder> {
+        let claims = [
+            (Grip::Locked, &self.locked_by),
+            (Grip::Reserved, &self.reserved_by),
+        ];
+        let other = |(grip, by): (Grip, &Option<RunId>)| {
+            let by = by.as_ref().filter(|by| *by != run)?;
+            Some(Holder {
+                grip,
+                run: Some(by.to_string()),
+                who: "bob".to_owned(),
+                age_secs: 3,
+                reason: None,
+            })
+        };
+        claims.into_iter().find_map(other)
+    }
+
     fn answers(&self, probes: &BTreeMap<ResourceKey, Vec<Probe>>) -> BTreeMap<ResourceKey, Vec<Answer>> {
         let answer = |probe: &Probe| match probe {
             Probe::Path { path, content } => self.path(path, *content),
@@ -241,6 +263,37 @@ impl Transport for Fleet {
         })
     }
 
+    fn reserve<'a>(
+        &'a self,
+        host: &'a HostId,
+        request: &'a LockRequest,
+        look: &'a LookRequest,
+    ) -> BoxFuture<'a, Result<LookReply, LockError>> {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            self.reach(host)?;
+            {
+                let mut hosts = self.all();
+                let state = hosts.entry(host.clone()).or_default();
+                if let Some(other) = state.holder(&request.run) {
+                    return Err(LockError::Held(other));
+                }
+                state.reserved_by = Some(request.run.clone());
+            }
+            Ok(self.look(host, look).await?)
+        })
+    }
+
+    fn unreserve<'a>(&'a self, host: &'a HostId, run: &'a RunId) -> BoxFuture<'a, Result<(), ReachError>> {
+        Box::pin(async move {
+            self.reach(host)?;
+            let mut hosts = self.all();
+            let reserved = &mut hosts.entry(host.clone()).or_default().reserved_by;
+            *reserved = reserved.take().filter(|reserved| reserved != run);
+            Ok(())
+        })
+    }
+
     fn lock<'a>(
         &'a self,
         host: &'a HostId,
@@ -251,13 +304,10 @@ impl Transport for Fleet {
             self.reach(host)?;
             let mut hosts = self.all();
             let state = hosts.entry(host.clone()).or_default();
-            if let Some(other) = state.locked_by.as_ref().filter(|run| **run != request.run) {
-                return Err(LockError::Held {
-                    run: other.to_string(),
-                    who: "bob".to_owned(),
-                    age_secs: 3,
-                });
+            if let Some(other) = state.holder(&request.run) {
+                return Err(LockError::Held(other));
             }
+            state.reserved_by = None;
             state.locked_by = Some(request.run.clone());
             state.token += 1;
             state.is_salted = true;

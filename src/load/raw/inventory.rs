@@ -167,6 +167,9 @@ pub struct RawPolicy {
     /// How long a plan may be applied after it was made.
     #[schemars(with = "Option<String>")]
     pub plan_max_age: Option<Spanned<String>>,
+    /// How long a host's lock outlasts a run that has gone silent: from 10 s to 10 min.
+    #[schemars(with = "Option<String>")]
+    pub lease: Option<Spanned<String>>,
     /// How many hosts are worked on at once.
     pub parallel: Option<NonZeroUsize>,
     /// Asked on every host of a wave, before the next wave.

@@ -34,8 +34,9 @@ clock() {
     boot=${20}
 }
 
+# Sets what the fence says: the last token, who has it (`-`: nobody), its lease, and the connection over which it is held.
 read_fence() {
-    seen=0 holder=- who=- fence_boot=- renewed=0 until=0
+    seen=0 holder=- who=- fence_boot=- taken= renewed=0 until=0 lease=60 sshd=-
     [ -e "$state/fence" ] || return 0
     seen=
     while read -r _key _value; do
@@ -44,12 +45,15 @@ read_fence() {
         run) holder=$_value ;;
         who) who=$_value ;;
         boot) fence_boot=$_value ;;
+        taken) taken=$_value ;;
         renewed) renewed=$_value ;;
         until) until=$_value ;;
+        lease) lease=$_value ;;
+        sshd) sshd=$_value ;;
         esac
     done <"$state/fence"
     # Reading a broken fence as "no token yet" would hand out a token twice.
-    case $seen$renewed$until in
+    case $seen$taken$renewed$until$lease in
     '' | *[!0-9]*) refuse 97 "$state/fence cannot be read" ;;
     esac
     [ -n "$seen" ] || refuse 97 "$state/fence cannot be read"
@@ -59,9 +63,10 @@ is_live() {
     [ "$holder" != - ] && [ "$fence_boot" = "$boot" ] && [ "$now" -lt "$until" ]
 }
 
+# The lease begins now. `taken`, `lease` and `sshd` are as they were read, or as the caller set them since.
 write_fence() { # TOKEN RUN WHO
-    printf 'muster-fence 1\ntoken %s\nrun %s\nwho %s\nboot %s\nrenewed %s\nuntil %s\n' \
-        "$1" "$2" "$3" "$boot" "$now" $((now + lease)) >"$state/fence.new" &&
+    printf 'muster-fence 1\ntoken %s\nrun %s\nwho %s\nboot %s\ntaken %s\nrenewed %s\nuntil %s\nlease %s\nsshd %s\n' \
+        "$1" "$2" "$3" "$boot" "${taken:-$now}" "$now" $((now + lease)) "$lease" "$sshd" >"$state/fence.new" &&
         put "$state/fence.new" "$state/fence" || refuse 97 "$state/fence cannot be written"
 }
 
@@ -84,54 +89,6 @@ extend() {
 note() { # WHAT OUTCOME
     printf '%s %s %s %s: %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$run" "$token" "$1" "$2" >>"$state/log"
 } 2>/dev/null
-
-lock_host() { # WHO FLEET HOST WAIT FORMER_FLEET FORMER_HOST
-    mkdir -p -- "$state" && chmod 0700 -- "$state" || refuse 97 "$state cannot be made"
-    [ -e "$state/fence" ] && { clock && read_fence; } || clock
-    # Told apart before the wait: a holder with a long operation is no reason to wait for it.
-    refuse_if_held
-    enter "$4"
-    clock
-    read_fence
-    refuse_if_held
-    claim_manifest "$2" "$3" "$5" "$6"
-    make_salt
-    make_undo
-    write_fence $((seen + 1)) "$run" "$1"
-    token=$((seen + 1))
-    note lock done
-    printf 'token %s\nend\n' "$token"
-}
-
-refuse_if_held() {
-    [ -e "$state/fence" ] || return 0
-    is_live && [ "$holder" != "$run" ] || return 0
-    refuse 92 "$holder" $((now - renewed)) "$who"
-}
-
-renew_lock() {
-    command -v flock >/dev/null || refuse 97 "flock (util-linux) is not there"
-    exec 8>>"$state/lock"
-    # Whoever holds the lock file now works under it; an operation of this run renews the lease itself when it ends.
-    flock -w 2 8 || { printf 'busy\nend\n' && exit 0; }
-    check_fence
-    extend
-    printf 'end\n'
-}
-
-release_lock() { # WAIT
-    [ -e "$state/fence" ] || { printf 'end\n' && exit 0; }
-    enter "$1"
-    clock
-    read_fence
-    if [ "$seen" = "$token" ] && [ "$holder" = "$run" ]; then
-        until=0
-        lease=0
-        write_fence "$token" - -
-        note release done
-    fi
-    printf 'end\n'
-}
 
 make_salt() {
     [ -s "$state/salt" ] && return

@@ -12,6 +12,7 @@ pub mod reply;
 
 use std::collections::BTreeMap;
 
+use crate::model::id::RunId;
 use crate::model::id::{HostId, ResourceKey};
 use crate::model::manifest::Owned;
 use crate::model::manifest_text;
@@ -23,8 +24,6 @@ use super::quote;
 
 /// The folder that a host keeps its guard's files in.
 pub const STATE_DIR: &str = "/var/lib/muster";
-/// How long a lease lasts without renewal, in seconds of the host's uptime.
-pub const LEASE_SECS: u64 = 60;
 
 /// The statuses with which the guard refuses.
 pub mod status {
@@ -47,6 +46,7 @@ pub mod status {
 }
 
 const GUARD: &str = include_str!("guard.sh");
+const LOCK: &str = include_str!("lock.sh");
 const OPS: &str = include_str!("ops.sh");
 const LOOK: &str = include_str!("look.sh");
 
@@ -62,18 +62,34 @@ pub struct Guard<'a> {
 impl Guard<'_> {
     /// Spells a look. It changes nothing, not even a temporary file.
     pub fn look(&self, request: &LookRequest) -> String {
-        let tools = quote::words(request.tools.iter().map(String::as_str));
-        let facts = if request.facts { "say_facts\n" } else { "" };
-        let sections = look::sections(&request.probes);
+        format!("{}{OPS}{LOOK}\n{}", self.head("-", 0), looking(request))
+    }
+
+    /// Spells a reservation, or its renewal, and a look.
+    pub fn reserve(&self, request: &LockRequest, look: &LookRequest) -> String {
+        let (head, who, wait) = (
+            self.head(request.run.as_str(), 0),
+            person(&request.who),
+            self.wait_secs,
+        );
         format!(
-            "{}{OPS}{LOOK}\nsay_host {tools}\n{facts}{sections}echo end\n",
-            self.head("-", 0)
+            "{head}{GUARD}{LOCK}{OPS}{LOOK}\nreserve_host {who} {wait}\n{}",
+            looking(look)
+        )
+    }
+
+    /// Spells the end of a reservation.
+    pub fn unreserve(&self, run: &RunId) -> String {
+        format!(
+            "{}{GUARD}{LOCK}\nunreserve_host {}\n",
+            self.head(run.as_str(), 0),
+            self.wait_secs
         )
     }
 
     /// Spells the taking of a lock.
-    pub fn lock(&self, host: &HostId, request: &LockRequest) -> String {
-        let who = quote::word(&quote::one_line(&request.who));
+    pub fn lock(&self, host: &HostId, request: &LockRequest, over: Over) -> String {
+        let who = person(&request.who);
         let wait = self.wait_secs;
         let former = match &request.former {
             Some((fleet, host)) => format!("{fleet} {host}"),
@@ -81,20 +97,26 @@ impl Guard<'_> {
         };
         let head = self.head(request.run.as_str(), 0);
         format!(
-            "{head}{GUARD}\nlock_host {who} {} {host} {wait} {former}\n",
-            request.fleet
+            "{head}{GUARD}{LOCK}\nlock_host {who} {} {host} {wait} {former} {} {}\n",
+            request.fleet,
+            over.word(),
+            request.lease_secs
         )
     }
 
     /// Spells the renewal of a lease.
-    pub fn renew(&self, fence: &Fence) -> String {
-        format!("{}{GUARD}\nrenew_lock\n", self.fenced_head(fence))
+    pub fn renew(&self, fence: &Fence, over: Over) -> String {
+        format!(
+            "{}{GUARD}{LOCK}\nrenew_lock {}\n",
+            self.fenced_head(fence),
+            over.word()
+        )
     }
 
     /// Spells the release of a lock.
     pub fn release(&self, fence: &Fence) -> String {
         format!(
-            "{}{GUARD}\nrelease_lock {}\n",
+            "{}{GUARD}{LOCK}\nrelease_lock {}\n",
             self.fenced_head(fence),
             self.wait_secs
         )
@@ -163,9 +185,40 @@ impl Guard<'_> {
         let (run, wait) = (quote::word(run), self.wait_secs);
         format!(
             "export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\numask 077\n\
-             state={state} run={run} token={token} lease={LEASE_SECS} lock_wait={wait}\n"
+             state={state} run={run} token={token} lock_wait={wait}\n"
         )
     }
+}
+
+/// How a script comes to the host: whether there is a connection whose end the guard can find and end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// Through sshd, which is an ancestor of the script's shell.
+    Ssh,
+    /// From this machine itself. An sshd above the shell would be that of the person who runs muster.
+    Local,
+}
+
+impl Over {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Ssh => "ssh",
+            Self::Local => "local",
+        }
+    }
+}
+
+/// Spells a look, after a head and the functions that it calls.
+fn looking(request: &LookRequest) -> String {
+    let tools = quote::words(request.tools.iter().map(String::as_str));
+    let facts = if request.facts { "say_facts\n" } else { "" };
+    let sections = look::sections(&request.probes);
+    format!("say_host {tools}\n{facts}{sections}echo end\n")
+}
+
+/// Spells a person's name as one word and one line.
+fn person(who: &str) -> String {
+    quote::word(&quote::one_line(who))
 }
 
 /// What is looked at after the acts of a call.

@@ -80,6 +80,11 @@ impl Reply {
             | "token"
             | "salt"
             | "busy"
+            | "state"
+            | "run"
+            | "who"
+            | "age"
+            | "reason"
             | "manifest-absent"
             | "manifest-lost"
             | "manifest-unreadable" => self.words.push((name.to_owned(), rest.to_owned())),

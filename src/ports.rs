@@ -11,6 +11,7 @@ use futures_util::future::BoxFuture;
 
 use crate::model::gate::Check;
 use crate::model::holder::Holder;
+use crate::model::hook::Hook;
 use crate::model::id::{HostId, ResourceKey, RunId};
 use crate::model::manifest::{ManifestState, Owned};
 use crate::model::observation::{Answer, Facts, Machine};
@@ -24,6 +25,8 @@ pub struct Ports {
     pub transport: Arc<dyn Transport>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// The way to hooks.
+    pub hooks: Arc<dyn Hooks>,
 }
 
 /// The clock of the controller.
@@ -98,6 +101,31 @@ pub trait Transport: Send + Sync {
 
     /// Closes the connection to a host that is no longer needed.
     fn close<'a>(&'a self, host: &'a HostId) -> BoxFuture<'a, ()>;
+}
+
+/// Calls hooks. What they say is for people; nothing is read from it.
+pub trait Hooks: Send + Sync {
+    /// Calls a hook once, with this JSON.
+    fn call<'a>(&'a self, hook: &'a Hook, input: &'a serde_json::Value) -> BoxFuture<'a, HookSaid>;
+}
+
+/// What came of a call of a hook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HookSaid {
+    /// Whether it was good.
+    pub result: Result<(), HookError>,
+    /// The last lines that it said, secrets taken out.
+    pub tail: Vec<String>,
+}
+
+/// Why a call of a hook was not good.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct HookError {
+    /// What went wrong, without secrets.
+    pub why: String,
+    /// Whether another try could be good.
+    pub is_worth_another_try: bool,
 }
 
 /// What a gate's question said.

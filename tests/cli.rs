@@ -366,3 +366,107 @@ fn a_reader_that_closes_its_pipe_is_no_error() {
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
     assert_eq!(output.status.code(), Some(0));
 }
+
+const HOOKS: &str = r#"
+[[hook]]
+name = "ask"
+on = "before-plan"
+command = ["./ask.sh", "STATUS"]
+required = true
+[[hook]]
+name = "tell"
+on = "after-plan"
+command = ["sh", "-c", "cat > ../after.json; echo told"]
+"#;
+
+/// A fleet of one host on which nobody listens, with hooks around its plan.
+fn hooked(status: &str) -> Folder {
+    let hosts = "[fleet]\nname = \"demo\"\n[hosts.a]\naddress = \"127.0.0.1\"\nport = 1\n[[use]]\nmodule = \"app\"\non = \"all\"\n";
+    let folder = Folder::new(&[
+        ("inventories/demo.toml", &format!("{hosts}{}", HOOKS.replace("STATUS", status))),
+        ("inventories/ask.sh", "#!/bin/sh\ncat > ../before.json\nprintf 'because \\033[31m\\n'\nexit $1\n"),
+        ("modules/app/module.toml", MODULE),
+    ]);
+    let script = folder.0.path().join("inventories/ask.sh");
+    std::fs::set_permissions(script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    folder
+}
+
+#[test]
+fn hooks_around_a_plan_are_called_and_one_that_is_required_refuses_it() {
+    let folder = hooked("0");
+    let mut command = folder.command(&["plan", "--no-input"]);
+    command.env("PATH", std::env::var_os("PATH").unwrap());
+    let ran = said(command);
+    assert_eq!(ran.code, 4, "{ran}");
+    assert!(ran.err.contains("  | told") && ran.err.contains("  | because \\u{1b}[31m"), "{ran}");
+    let read = |name: &str| -> serde_json::Value {
+        serde_json::from_str(&std::fs::read_to_string(folder.0.path().join(name)).unwrap()).unwrap()
+    };
+    assert_eq!((&read("before.json")["hook"], &read("before.json")["on"]), (&"ask".into(), &"before-plan".into()));
+    assert_eq!(read("after.json")["plan"]["sums"]["held"], 1);
+
+    let folder = hooked("5");
+    let mut command = folder.command(&["plan", "--no-input"]);
+    command.env("PATH", std::env::var_os("PATH").unwrap());
+    let ran = said(command);
+    assert_eq!(ran.code, 7, "{ran}");
+    assert!(ran.err.contains("error: hook before-plan ask failed: `./ask.sh` ended with status 5"), "{ran}");
+    assert!(ran.out.is_empty() && !folder.0.path().join("after.json").exists(), "{ran}");
+}
+
+#[test]
+fn every_mistake_of_a_hook_is_named_at_its_line() {
+    let hooks = r#"
+[[hook]]
+name = "a"
+on = "before-lunch"
+command = ["x"]
+[[hook]]
+name = "b"
+on = "after-run"
+required = true
+command = ["x"]
+[[hook]]
+name = "c"
+on = "failure"
+webhook = { url = "http://203.0.113.1/", secret_headers = { authorization = "env:X" } }
+[[hook]]
+name = "d"
+on = "failure"
+webhook = { url = "hunter2", headers = { "a b" = "x" } }
+[[hook]]
+name = "e"
+on = "failure"
+command = []
+[[hook]]
+name = "f"
+on = "failure"
+command = ["x"]
+timeout = "2h"
+[[hook]]
+name = "g"
+on = "before-wave"
+retry = { withn = "1m" }
+[[hook]]
+name = "f"
+on = "failure"
+webhook = { url = "https://a.example" }
+[[hook]]
+name = "h"
+on = "failure"
+command = ["x"]
+[[hook]]
+name = "h"
+on = "failure"
+command = ["x"]
+"#;
+    let folder = Folder::new(&[
+        ("inventories/demo.toml", &format!("{GOOD}{hooks}")),
+        ("modules/app/module.toml", MODULE),
+    ]);
+    let said = folder.run(&["validate"]);
+    assert_eq!(said.code, 1);
+    assert!(!said.err.contains("hunter2"));
+    insta::assert_snapshot!(said);
+}

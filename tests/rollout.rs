@@ -64,6 +64,12 @@ impl World {
                     .map(|change| undone(change, Some("no")));
                 ok.map(|change| undone(change, None)).chain(bad).collect()
             }
+            Task::Hook { hook } => vec![Event::HookSaid {
+                hook: hook.clone(),
+                name: String::new(),
+                error: None,
+                tail: Vec::new(),
+            }],
             Task::Gate { gate, ask, .. } => {
                 let open = !self.shut.contains(&ask.name);
                 vec![Event::GateSaid {
@@ -198,6 +204,7 @@ fn told(task: &Task) -> String {
         Task::Record { host } => format!("record {host}"),
         Task::Undo { changes, .. } => format!("undo {}", list(changes)),
         Task::Gate { host, ask, .. } => format!("gate {} {host}", ask.name),
+        Task::Hook { hook } => format!("hook {}", hook.index),
     }
 }
 
@@ -801,7 +808,7 @@ fn broken(plan: &Plan, run: &Run<'_>) -> Option<String> {
             Task::Check { host, .. } | Task::Undo { host, .. } | Task::Record { host } => {
                 *busy.entry(host).or_default() += 1;
             }
-            Task::Gate { .. } => {}
+            Task::Gate { .. } | Task::Hook { .. } => {}
         }
     }
     if let Some((host, count)) = busy.iter().find(|(_, count)| **count > 1) {

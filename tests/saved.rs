@@ -68,6 +68,7 @@ fn plan() -> Plan {
         fleet_size: 1,
         limited_to: None,
         aimed: None,
+        hooks: Vec::new(),
         inventory_file: "inventories/demo.toml".to_owned(),
     }
 }

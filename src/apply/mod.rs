@@ -14,7 +14,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::model::event::{Event, RunOutcome, Task};
 use crate::model::id::{HostId, ResourceId, RunId};
 use crate::model::plan::Plan;
-use crate::ports::{Ports, Secrets};
+use crate::ports::{HookError, HookSaid, Ports, Secrets};
 use crate::rollout::Rollout;
 use crate::store::StoreError;
 use crate::store::journal::Journal;
@@ -24,12 +24,14 @@ mod crew;
 mod entry;
 mod fresh;
 mod gate;
+mod hook;
 mod perform;
 mod preflight;
 mod reserve;
 mod undo;
 mod verify;
 
+pub use hook::call_hook;
 pub use preflight::{Ready, Refusal, preflight, preflight_again};
 
 use claims::{Claimant, Claims};
@@ -165,6 +167,7 @@ pub async fn drive(
             drop(std::mem::take(&mut drive.tasks));
             crew.claims.release_all().await;
             let outcome = drive.rollout.outcome();
+            drive.call_last(&outcome, interrupts).await?;
             drive.note(&Event::Ended {
                 outcome: outcome.clone(),
             })?;
@@ -218,6 +221,27 @@ impl<'d, 'p> Drive<'d, 'p> {
         Ok(())
     }
 
+    /// Calls the hooks that come at the end, one after the other. An interruption ends the one that is being called.
+    async fn call_last(
+        &mut self,
+        outcome: &RunOutcome,
+        interrupts: &mut UnboundedReceiver<()>,
+    ) -> Result<(), DriveError> {
+        for (id, input) in hook::at_end(self.run, outcome) {
+            let called = &self.run.plan.hooks[id.index];
+            self.progress.started(self.run.ports.clock.now(), &Task::Hook { hook: id.clone() });
+            let said = tokio::select! {
+                said = call_hook(&self.run.ports, called, &input) => said,
+                Some(()) = interrupts.recv() => HookSaid {
+                    result: Err(HookError { why: "interrupted".to_owned(), is_worth_another_try: false }),
+                    tail: Vec::new(),
+                },
+            };
+            self.note(&hook::heard(&id, called, said))?;
+        }
+        Ok(())
+    }
+
     /// Writes one event, tells it to the rollout, and hands out what may start because of it.
     fn feed(&mut self, event: Event) -> Result<(), DriveError> {
         let mut events = VecDeque::from([event]);
@@ -259,6 +283,7 @@ impl<'d, 'p> Drive<'d, 'p> {
             }
             Task::Record { host } => Box::pin(async move { crew.record_takes(&host).await }),
             Task::Undo { host, changes } => Box::pin(async move { crew.undo(&host, &changes).await }),
+            Task::Hook { hook } => Box::pin(async move { crew.call_out(&hook).await }),
             Task::Gate { gate, host, ask } => Box::pin(async move { crew.ask(&gate, &host, &ask).await }),
         };
         self.tasks.push(work);

@@ -75,7 +75,13 @@ impl Args {
             Exit::Error
         })?;
         let targets = BTreeMap::from([(self.host.clone(), host.target.clone())]);
-        Ok(transport_ports(targets, global, resolved.secrets, 1))
+        Ok(transport_ports(
+            targets,
+            &context.inventory.file,
+            global,
+            resolved.secrets,
+            1,
+        ))
     }
 
     async fn look(&self, ports: &Ports, console: &Console) -> Result<LookReply, Exit> {

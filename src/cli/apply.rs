@@ -8,7 +8,7 @@ use super::console::Console;
 use super::context::Context;
 use super::exit::Exit;
 use super::global::Global;
-use super::survey::{self, Options, Survey};
+use super::survey::{self, Calls, Options, Survey};
 use crate::report::{self, Extent};
 use crate::store;
 
@@ -77,6 +77,7 @@ impl Args {
         let context = Context::load(global, console)?;
         let options = Options {
             keeps_open: true,
+            calls: Calls::PlanAndRun,
             aims: self.aim.aims(),
             ..Options::default()
         };

@@ -16,6 +16,7 @@ use crate::model::change::Undo;
 use crate::model::code;
 use crate::model::diagnostic::{Diagnostic, Diagnostics, Sources};
 use crate::model::event::{Event, Task};
+use crate::model::hook::Hook;
 use crate::model::id::{PlanId, RunId};
 use crate::model::op::Op;
 use crate::model::plan::{Basis, Plan};
@@ -78,7 +79,7 @@ pub async fn open(
         }
     };
     let parallel = global.parallel.map_or(plan.policy.parallel, usize::from);
-    let ports = transport_ports(plan.hosts.clone(), global, secrets.clone(), parallel);
+    let ports = transport_ports(plan.hosts.clone(), &plan.inventory_file, global, secrets.clone(), parallel);
     Ok(with(plan, id, folder, ports, secrets, global))
 }
 
@@ -305,6 +306,7 @@ fn sources(plan: &Plan) -> BTreeSet<SecretSource> {
         }
     }
     sources.extend(plan.hosts.values().filter_map(sudo_password).cloned());
+    sources.extend(plan.hooks.iter().flat_map(Hook::secrets).cloned());
     sources
 }
 

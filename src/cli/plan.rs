@@ -7,7 +7,7 @@ use super::console::Console;
 use super::context::Context;
 use super::exit::Exit;
 use super::global::Global;
-use super::survey::{self, Options, Survey};
+use super::survey::{self, Calls, Options, Survey};
 use crate::report::{self, Extent};
 use crate::store;
 
@@ -51,6 +51,7 @@ impl Args {
             without_secrets: self.no_secrets,
             recorded: self.recorded.clone(),
             keeps_open: false,
+            calls: Calls::Plan,
             aims: self.aim.aims(),
         };
         let survey = survey::survey(&context, global, console, &options).await?;

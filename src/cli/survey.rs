@@ -5,9 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::clock::SystemClock;
+use crate::hooks::LocalHooks;
+use crate::apply;
 use crate::keyed;
 use crate::model::aim::Aims;
 use crate::model::digest::{Digest, Fingerprint};
+use crate::model::hook::{Hook, Moment};
 use crate::model::id::HostId;
 use crate::model::observation::{FactsSeen, Observation};
 use crate::model::plan::Plan;
@@ -19,6 +22,7 @@ use crate::plan::desire::{Wished, desire};
 use crate::plan::values::Resolved;
 use crate::plan::{self, PlanInput};
 use crate::ports::{Ports, Secrets};
+use crate::report::escape;
 use crate::resource::desired::Desired;
 use crate::store::{self, hosts::KnownHosts};
 use crate::transport::connector::{Connector, Limits, Places};
@@ -49,6 +53,30 @@ pub struct Options {
     pub recorded: Option<PathBuf>,
     /// The resources that the plan is limited to.
     pub aims: Aims,
+    /// Which hooks are called.
+    pub calls: Calls,
+}
+
+/// Which hooks a survey is about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Calls {
+    /// None: a look that others make often, such as drift's.
+    #[default]
+    None,
+    /// Those around the plan.
+    Plan,
+    /// Those around the plan; those of the run will follow.
+    PlanAndRun,
+}
+
+impl Calls {
+    fn has(self, hook: &Hook) -> bool {
+        match self {
+            Self::None => false,
+            Self::Plan => !hook.on.is_of_run(),
+            Self::PlanAndRun => true,
+        }
+    }
 }
 
 /// What a survey brought.
@@ -94,6 +122,7 @@ pub async fn survey(
         .parallel
         .map_or(context.inventory.policy.parallel, usize::from);
     let ports = ports(context, global, secrets.clone(), parallel);
+    around_plan(context, &ports, options, Moment::BeforePlan, None, console).await?;
     let limit = match &global.limit {
         Some(selector) => Some((selector.to_string(), context.limited(global, console)?)),
         None => None,
@@ -148,6 +177,7 @@ pub async fn survey(
         console.diagnostics(&diagnostics, &context.sources);
         Exit::Error
     })?;
+    around_plan(context, &ports, options, Moment::AfterPlan, Some(&plan), console).await?;
     let targets = context
         .inventory
         .hosts
@@ -165,6 +195,40 @@ pub async fn survey(
         folder,
         has_lost_hosts,
     })
+}
+
+/// Calls the hooks before or after the plan. A plan from a recording is made without the world, so nothing is called.
+async fn around_plan(
+    context: &Context,
+    ports: &Ports,
+    options: &Options,
+    moment: Moment,
+    plan: Option<&Plan>,
+    console: &Console,
+) -> Result<(), Exit> {
+    let inventory = &context.inventory;
+    let is_due = |hook: &&Hook| hook.on == moment && options.calls.has(hook) && options.recorded.is_none();
+    for hook in inventory.hooks.iter().filter(is_due) {
+        let at = ports.clock.now();
+        let mut input = hook.input(&inventory.name, &inventory.file, &super::carry::who(), at);
+        if let Some(plan) = plan {
+            input["plan"] = serde_json::json!({ "id": plan.id(), "sums": plan.sums() });
+        }
+        let said = apply::call_hook(ports, hook, &input).await;
+        let show = |text: &str| console.note(&escape::controls(text));
+        match &said.result {
+            Ok(()) => console.detail(&escape::controls(&format!("hook {moment} {}: done", hook.name))),
+            Err(error) if hook.required && moment.is_before() => {
+                console.error(&escape::controls(&format!("hook {moment} {} failed: {error}", hook.name)));
+                said.tail.iter().for_each(|line| show(&format!("  | {line}")));
+                console.note("hint: it is `required`, so nothing was looked at");
+                return Err(Exit::Refused);
+            }
+            Err(error) => show(&format!("warning: hook {moment} {} failed: {error}", hook.name)),
+        }
+        said.tail.iter().for_each(|line| show(&format!("  | {line}")));
+    }
+    Ok(())
 }
 
 /// Gathers facts as long as templates want more, then looks.
@@ -234,6 +298,10 @@ async fn secrets(
         return Ok(Secrets::default());
     }
     let mut sources = BTreeSet::new();
+    if !options.without_secrets {
+        let hooks = context.inventory.hooks.iter().filter(|hook| options.calls.has(hook));
+        sources.extend(hooks.flat_map(Hook::secrets).cloned());
+    }
     for host in context.inventory.hosts.values() {
         if let Sudo::Password(source) = &host.target.sudo {
             sources.insert(source.clone());
@@ -273,18 +341,20 @@ fn collect_sources(value: &Value, sources: &mut BTreeSet<SecretSource>) {
 }
 
 fn ports(context: &Context, global: &Global, secrets: Secrets, parallel: usize) -> Ports {
+
     let targets = context
         .inventory
         .hosts
         .iter()
         .map(|(id, host)| (id.clone(), host.target.clone()))
         .collect();
-    transport_ports(targets, global, secrets, parallel)
+    transport_ports(targets, &context.inventory.file, global, secrets, parallel)
 }
 
 /// Makes the ports to a set of targets.
 pub fn transport_ports(
     targets: BTreeMap<HostId, crate::model::target::Target>,
+    inventory_file: &str,
     global: &Global,
     secrets: Secrets,
     parallel: usize,
@@ -301,8 +371,9 @@ pub fn transport_ports(
         prompter,
     ));
     Ports {
-        transport: Arc::new(FleetTransport::new(targets, connector, secrets, KEYED)),
+        transport: Arc::new(FleetTransport::new(targets, connector, secrets.clone(), KEYED)),
         clock: Arc::new(SystemClock),
+        hooks: Arc::new(LocalHooks::for_inventory(inventory_file, secrets.clone())),
     }
 }
 

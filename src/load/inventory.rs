@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::model::code;
 use crate::model::diagnostic::{Diagnostic, Place, did_you_mean};
+use crate::model::hook::Hook;
 use crate::model::id::{FleetName, GroupName, HostId, IdError, ModuleName};
 use crate::model::inventory::{Inventory, Retired, Use, Values};
 use crate::model::selector::{Selector, SelectorError};
@@ -19,7 +20,7 @@ use super::overrides::{self, Overrides};
 use super::raw::inventory::{KEYS, RawFleet, RawRetired, RawSecrets, RawUse};
 use super::reader::{Reader, shown};
 use super::table::decode;
-use super::{Loaded, groups, hosts, include, policy, values};
+use super::{Loaded, groups, hooks, hosts, include, policy, values};
 
 /// Reads an inventory and the files that it includes.
 ///
@@ -57,6 +58,7 @@ struct Draft<'m> {
     policy: Option<(policy::PolicyDraft, Place)>,
     secrets: Option<(RawSecrets, Place)>,
     retired: Vec<Retired>,
+    hooks: Vec<(Hook, Place)>,
 }
 
 /// A file that is being read.
@@ -80,6 +82,7 @@ impl<'m> Draft<'m> {
             policy: None,
             secrets: None,
             retired: Vec::new(),
+            hooks: Vec::new(),
         }
     }
 
@@ -135,6 +138,7 @@ impl<'m> Draft<'m> {
                 "hosts" => self.hosts(reader, file.name, value),
                 "groups" => self.groups(reader, file.name, value),
                 "use" => self.uses(reader, file.name, value),
+                "hook" => hooks::read(reader, file.name, value, &mut self.hooks),
                 "policy" => self.policy(reader, file.name, value),
                 "secrets" => self.secrets(reader, file.name, value),
                 "retired" => self.retired(reader, file.name, value),
@@ -335,6 +339,7 @@ impl<'m> Draft<'m> {
             values: self.values,
             overrides,
             uses,
+            hooks: self.hooks.into_iter().map(|(hook, _)| hook).collect(),
             policy,
             retired: self.retired,
             age_identity: self.secrets.and_then(|(secrets, _)| secrets.age_identity),

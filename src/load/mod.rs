@@ -7,6 +7,7 @@
 use crate::model::diagnostic::{Diagnostics, Sources};
 
 mod groups;
+mod hooks;
 mod hosts;
 mod include;
 mod input;

@@ -85,6 +85,9 @@ codes! {
     GROUP_LOOP = 118, "Groups select each other in a circle.",
         "The message lists the circle. A group's `select` may name other groups, but not, through them, itself.";
 
+    BAD_HOOK = 121, "The hook is not well declared.",
+        "A hook has a name, a moment (`on`), and one thing to do: `command` or `webhook`. Only what comes before something can be `required`.";
+
     BAD_INPUT = 201, "The input is not well declared.",
         "An input has a type, and its default, bounds and pattern must agree with that type.";
     UNKNOWN_KIND = 202, "No resource kind has this name.",

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
 use super::gate::Gate;
+use super::hook::HookId;
 use super::id::{HostId, ResourceId};
 
 /// Something that the rollout wants done. The crew answers each with one event.
@@ -45,6 +46,11 @@ pub enum Task {
         host: HostId,
         /// What is asked.
         ask: Gate,
+    },
+    /// Call a hook: answered by [`Event::HookSaid`].
+    Hook {
+        /// Which.
+        hook: HookId,
     },
 }
 
@@ -136,6 +142,19 @@ pub enum Event {
         open: bool,
         /// What the last answer was.
         why: String,
+    },
+    /// A hook was called to its end.
+    HookSaid {
+        /// Which.
+        hook: HookId,
+        /// What people call it.
+        name: String,
+        /// What went wrong, if anything did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+        /// The last lines that it said, secrets taken out.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tail: Vec<String>,
     },
     /// Somebody asked the run to stop after what is in flight.
     Interrupted,

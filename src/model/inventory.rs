@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::diagnostic::Place;
+use super::hook::Hook;
 use super::id::{FleetName, GroupName, HostId, ModuleName, ResourceKey};
 use super::selector::{Field, Selector};
 use super::target::Target;
@@ -25,6 +26,8 @@ pub struct Inventory {
     pub overrides: Vec<Values>,
     /// Which modules go where, in the order of the files.
     pub uses: Vec<Use>,
+    /// What is called around plans and runs, in the order of the files.
+    pub hooks: Vec<Hook>,
     /// How rollouts go.
     pub policy: RolloutPolicy,
     /// Hosts that have left.

@@ -13,6 +13,7 @@ pub mod digest;
 pub mod event;
 pub mod gate;
 pub mod holder;
+pub mod hook;
 pub mod id;
 pub mod inventory;
 pub mod known;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::aim::Aimed;
 use super::change::{Change, Keep};
 use super::digest::Digest;
+use super::hook::Hook;
 use super::id::{FleetName, HostId, PlanId, ResourceId, ResourceKey};
 use super::op::Probe;
 use super::target::Target;
@@ -37,6 +38,9 @@ pub struct Plan {
     pub notes: Vec<Note>,
     /// How its hosts are reached.
     pub hosts: BTreeMap<HostId, Target>,
+    /// What is called around its run, in the order of the inventory.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<Hook>,
     /// The policy that it was cut by.
     pub policy: RolloutPolicy,
     /// How many hosts the fleet has in all.

@@ -10,6 +10,7 @@ use super::names::{self, count};
 use crate::model::change::{Action, Change, Disruption};
 use crate::model::event::{CheckOutcome, Event, GateId, RunOutcome, Task};
 use crate::model::gate::Gate;
+use crate::model::hook::HookId;
 use crate::model::id::{HostId, ResourceId, RunId};
 use crate::model::plan::Plan;
 use crate::model::wave::WaveKind;
@@ -61,7 +62,7 @@ impl<'p> Narration<'p> {
                     &format!("undoes {}", count(changes.len(), "change")),
                 )]
             }
-            Task::Apply { .. } | Task::Record { .. } => Vec::new(),
+            Task::Apply { .. } | Task::Record { .. } | Task::Hook { .. } => Vec::new(),
         }
     }
 
@@ -90,6 +91,7 @@ impl<'p> Narration<'p> {
             Event::Recorded { host, error } => self.recorded(at, host, error.as_deref()),
             Event::Undone { change, error } => vec![self.undone(at, change, error.as_deref())],
             Event::GateSaid { gate, open, why } => vec![self.gate_said(at, gate, *open, why)],
+            Event::HookSaid { hook, name, error, tail } => self.hook_said(at, hook, name, error.as_deref(), tail),
             Event::Interrupted => {
                 let text =
                     "interrupted: what is in flight ends, nothing new begins; once more leaves at once";
@@ -97,6 +99,25 @@ impl<'p> Narration<'p> {
             }
             Event::Ended { outcome } => self.summary(at, outcome),
         }
+    }
+
+    fn hook_said(
+        &mut self,
+        at: Timestamp,
+        id: &HookId,
+        name: &str,
+        error: Option<&str>,
+        tail: &[String],
+    ) -> Vec<Line> {
+        let mut lines = id.wave.map_or_else(Vec::new, |wave| self.wave(at, wave));
+        let on = self.plan.hooks.get(id.index).map_or(String::new(), |hook| format!(" {}", hook.on));
+        lines.push(match error {
+            None => self.line(at, Tone::Muted, None, &format!("hook{on} {name}: done")),
+            Some(why) => self.line(at, Tone::Warn, None, &format!("hook{on} {name} failed: {why}")),
+        });
+        let tail = tail.iter().map(|line| Line::new(Tone::Muted, 12, format!("| {line}")));
+        lines.extend(tail);
+        lines
     }
 
     fn begin(

@@ -29,7 +29,7 @@ pub fn page(plan: &Plan, extent: Extent) -> Page {
         lines.extend(block.planned(extent));
         lines.push(Line::blank());
     }
-    for section in [aimed(plan), waves(plan), held(plan), notes(plan), takes(plan)] {
+    for section in [aimed(plan), waves(plan), hooks(plan), held(plan), notes(plan), takes(plan)] {
         lines.extend(section);
     }
     Page {
@@ -133,6 +133,18 @@ fn waves(plan: &Plan) -> Vec<Line> {
     }
     lines.push(Line::blank());
     lines
+}
+
+fn hooks(plan: &Plan) -> Vec<Line> {
+    if plan.changes.is_empty() {
+        return Vec::new();
+    }
+    let lines = plan.hooks.iter().map(|hook| {
+        let required = if hook.required { ", required" } else { "" };
+        let text = format!("{} {}: {}{required}", hook.on, hook.name, hook.call);
+        Line::new(Tone::Plain, 2, text)
+    });
+    section("Hooks", lines)
 }
 
 fn wave_line(index: usize, wave: &Wave) -> String {
@@ -247,6 +259,7 @@ pub fn json_lines(plan: &Plan) -> String {
             .map(move |take| json!({ "type": "take", "target": take.key.on(host), "outputs": take.outputs }))
     }));
     objects.extend(plan.waves.iter().map(|wave| tagged("wave", wave)));
+    objects.extend(plan.hooks.iter().map(|hook| tagged("hook", hook)));
     objects.extend(plan.held.iter().map(
         |held| json!({ "type": "held", "what": held.what, "why": held.why, "text": held.why.to_string() }),
     ));

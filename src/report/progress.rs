@@ -169,7 +169,14 @@ impl Live {
             Task::Apply { host, changes } => self.show(host, named(plan, changes)),
             Task::Record { host } => self.show(host, "records what was found".to_owned()),
             Task::Undo { host, changes } => self.show(host, format!("undoes {}", named(plan, changes))),
-            Task::Gate { host, ask, .. } => self.show(host, format!("waits for: {}", ask.name)),
+            Task::Gate { host, ask, .. } => self.show(
+                host,
+                format!("waits for: {}, at most {} s", ask.name, ask.within_secs),
+            ),
+            Task::Hook { hook } => {
+                let name = plan.hooks.get(hook.index).map_or("", |hook| hook.name.as_str());
+                self.total.set_message(super::escape::controls(&format!("hook {name}")));
+            }
         }
     }
 
@@ -194,7 +201,10 @@ impl Live {
                 self.hosts.values().for_each(ProgressBar::finish_and_clear);
                 self.total.finish_and_clear();
             }
-            Event::Started { .. } | Event::Locked { .. } | Event::Interrupted => {}
+            Event::Started { .. }
+            | Event::Locked { .. }
+            | Event::HookSaid { .. }
+            | Event::Interrupted => {}
         }
     }
 

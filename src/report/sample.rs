@@ -72,6 +72,7 @@ pub fn plan(changes: Vec<Change>) -> Plan {
         fleet_size: 5,
         limited_to: None,
         aimed: None,
+        hooks: Vec::new(),
         inventory_file: "inventories/demo.toml".to_owned(),
     }
 }

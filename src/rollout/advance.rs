@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::model::change::Undo;
 use crate::model::event::{GateId, Task};
+use crate::model::hook::Moment;
 use crate::model::id::{HostId, ResourceId};
 use crate::model::op::Op;
 use crate::model::wave::OnFailure;
@@ -28,9 +29,18 @@ impl<'p> Rollout<'p> {
         while !self.stops.any() {
             let is_through = match self.phase {
                 Phase::Before | Phase::Over => break,
+                Phase::Opening => self.call_hooks(Moment::BeforeRun, None, &mut tasks),
+                Phase::Announcing => {
+                    !self.has_work(self.wave)
+                        || self.call_hooks(Moment::BeforeWave, Some(self.wave), &mut tasks)
+                }
                 Phase::Checking => self.check(&mut tasks),
                 Phase::Changing => self.change(&mut tasks),
                 Phase::Gating => self.gate_wave(&mut tasks),
+                Phase::Closing => {
+                    !self.was_begun(self.wave)
+                        || self.call_hooks(Moment::AfterWave, Some(self.wave), &mut tasks)
+                }
             };
             // A gate that said "fail" may have given hosts up since.
             tasks.extend(self.undos());
@@ -45,9 +55,12 @@ impl<'p> Rollout<'p> {
     fn next_phase(&mut self) {
         match self.phase {
             Phase::Before | Phase::Over => {}
+            Phase::Opening => self.enter(0),
+            Phase::Announcing => self.phase = Phase::Checking,
             Phase::Checking => self.phase = Phase::Changing,
             Phase::Changing => self.phase = Phase::Gating,
-            Phase::Gating => self.enter(self.wave + 1),
+            Phase::Gating => self.phase = Phase::Closing,
+            Phase::Closing => self.enter(self.wave + 1),
         }
     }
 
@@ -57,7 +70,7 @@ impl<'p> Rollout<'p> {
         self.phase = if wave > self.plan.waves.len() {
             Phase::Over
         } else {
-            Phase::Checking
+            Phase::Announcing
         };
         for host in self.hosts.values_mut() {
             (host.is_checked, host.is_begun) = (false, false);

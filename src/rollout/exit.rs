@@ -7,6 +7,8 @@ pub struct Trouble {
     pub is_interrupted: bool,
     /// A host was locked by another run.
     pub is_locked: bool,
+    /// A hook before the run refused it.
+    pub is_refused: bool,
     /// Something of the plan was stale.
     pub is_stale: bool,
     /// Something on a host was changed, and stayed or not.
@@ -30,6 +32,7 @@ pub fn exit_code(trouble: Trouble) -> u8 {
     let rows = [
         (trouble.is_interrupted, 130),
         (trouble.is_locked, 5),
+        (trouble.is_refused, 7),
         (trouble.is_stale && !trouble.has_changed, 6),
         (trouble.is_undone, 9),
         (trouble.is_halted, 8),
@@ -95,6 +98,13 @@ mod tests {
                     ..changed
                 },
                 3,
+            ),
+            (
+                Trouble {
+                    is_refused: true,
+                    ..stale
+                },
+                7,
             ),
             (locked, 5),
             (interrupted, 130),

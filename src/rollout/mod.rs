@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::event::{CheckOutcome, Event, GateId, RunOutcome, Task};
 use crate::model::gate::OnDeadline;
+use crate::model::hook::HookId;
 use crate::model::id::{HostId, ResourceId};
 use crate::model::plan::{HeldWhat, HeldWhy, Plan};
 use crate::model::wave::OnFailure;
@@ -15,6 +16,7 @@ use crate::model::wave::OnFailure;
 mod advance;
 mod exit;
 pub mod gates;
+mod hooks;
 mod outcome;
 mod replay;
 mod state;
@@ -22,7 +24,7 @@ mod state;
 pub use exit::{Trouble, exit_code};
 pub use replay::replay;
 
-use state::{Doing, GateState, HostRun, Phase, Standing, State, Stops};
+use state::{Doing, GateState, HookState, HostRun, Phase, Standing, State, Stops};
 
 /// A plan on its way through the fleet.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +34,7 @@ pub struct Rollout<'p> {
     // INVARIANT: has an entry for every host of `waves` and of `plan.takes`.
     hosts: BTreeMap<&'p HostId, HostRun<'p>>,
     gates: BTreeMap<GateId, GateState>,
+    hooks: BTreeMap<HookId, HookState>,
     /// Changes that were about to begin at some time: what they left is looked at, never assumed.
     begun: BTreeSet<&'p ResourceId>,
     outputs: BTreeMap<&'p ResourceId, BTreeMap<String, String>>,
@@ -57,6 +60,7 @@ impl<'p> Rollout<'p> {
             changes: plan.changes.keys().map(|id| (id, State::Waiting)).collect(),
             hosts: hosts.map(|host| (host, HostRun::default())).collect(),
             gates: BTreeMap::new(),
+            hooks: BTreeMap::new(),
             begun: BTreeSet::new(),
             outputs: BTreeMap::new(),
             down_before: down_before(plan),
@@ -85,6 +89,7 @@ impl<'p> Rollout<'p> {
             Event::Recorded { host, error } => self.recorded(host, error.as_deref()),
             Event::Undone { change, error } => self.undone(change, error.as_deref()),
             Event::GateSaid { gate, open, why } => self.gate_said(gate, *open, why),
+            Event::HookSaid { hook, error, .. } => self.hook_said(hook, error.as_deref()),
             Event::Interrupted => self.stops.interrupted = true,
         }
         self.stops.over_budget |= self.is_over_budget();
@@ -95,7 +100,8 @@ impl<'p> Rollout<'p> {
     /// host, so a run that stops does not wait for them; a resumed run asks them again.
     pub fn is_over(&self) -> bool {
         let is_done = self.phase == Phase::Over || self.stops.any();
-        is_done && self.hosts.values().all(|host| host.doing == Doing::Nothing)
+        let is_calling = self.hooks.values().any(|state| *state == HookState::Called);
+        is_done && !is_calling && self.hosts.values().all(|host| host.doing == Doing::Nothing)
     }
 
     /// Says whether a change was about to begin before, so that its host must be looked at first.
@@ -147,7 +153,7 @@ impl<'p> Rollout<'p> {
                 host.standing = Standing::LeftOut(differs.clone());
             }
         }
-        self.enter(0);
+        (self.wave, self.phase) = (0, Phase::Opening);
     }
 
     fn checked(&mut self, host: &HostId, outcome: &CheckOutcome) {

@@ -51,6 +51,9 @@ fn stopped(rollout: &Rollout<'_>, host: &HostId) -> String {
     if stops.interrupted {
         return "the run was interrupted".to_owned();
     }
+    if let Some(why) = &stops.refused {
+        return format!("the run was refused: {why}");
+    }
     if let Some(why) = &stops.halted {
         return format!("the run halted: {why}");
     }
@@ -105,6 +108,7 @@ fn trouble(rollout: &Rollout<'_>) -> Trouble {
     Trouble {
         is_interrupted: rollout.stops.interrupted,
         is_locked: standing(|standing| matches!(standing, Standing::Held(CheckOutcome::Locked(_)))),
+        is_refused: rollout.stops.refused.is_some(),
         is_stale: standing(|standing| {
             matches!(
                 standing,

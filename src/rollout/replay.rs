@@ -6,7 +6,7 @@ use crate::model::event::Event;
 use crate::model::plan::Plan;
 
 use super::Rollout;
-use super::state::{Doing, GateState, HostRun, Standing, State, Stops};
+use super::state::{Doing, GateState, HookState, HostRun, Standing, State, Stops};
 
 /// Feeds a journal's events to a fresh rollout. What it asks for on the way was asked for then, and is dropped.
 pub fn replay<'p, 'e>(plan: &'p Plan, events: impl IntoIterator<Item = &'e Event>) -> Rollout<'p> {
@@ -24,6 +24,7 @@ impl Rollout<'_> {
         self.stops = Stops::default();
         self.gates
             .retain(|_, state| matches!(state, GateState::Open | GateState::WentOn));
+        self.hooks.retain(|_, state| *state == HookState::Heard);
         let undone = self.hosts_with_undo();
         for (host, run) in &mut self.hosts {
             let is_given_up = undone.contains(host) || matches!(run.standing, Standing::LeftOut(_));

@@ -152,17 +152,32 @@ pub(super) enum GateState {
     Halted,
 }
 
+/// How far a hook has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HookState {
+    /// It is being called.
+    Called,
+    /// It was called to its end.
+    Heard,
+}
+
 /// Where a wave stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     /// The run has not started.
     Before,
+    /// The hooks before the run are called.
+    Opening,
+    /// The hooks before the wave are called.
+    Announcing,
     /// Its hosts are looked at.
     Checking,
     /// Its hosts are changed.
     Changing,
     /// Its gates are asked.
     Gating,
+    /// The hooks after the wave are called.
+    Closing,
     /// No wave is left.
     Over,
 }
@@ -176,12 +191,14 @@ pub(super) struct Stops {
     pub(super) halted: Option<String>,
     /// Too many hosts failed.
     pub(super) over_budget: bool,
+    /// A hook before the run refused it, and why.
+    pub(super) refused: Option<String>,
 }
 
 impl Stops {
     /// Says whether anything stops the run.
     pub(super) fn any(&self) -> bool {
-        self.interrupted || self.halted.is_some() || self.over_budget
+        self.interrupted || self.halted.is_some() || self.over_budget || self.refused.is_some()
     }
 
     /// Halts the run; the first reason stays.

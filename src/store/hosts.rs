@@ -246,6 +246,7 @@ mod tests {
             groups: BTreeMap::new(),
             values: BTreeMap::new(),
             overrides: Vec::new(),
+            hooks: Vec::new(),
             uses: Vec::new(),
             policy: RolloutPolicy::default(),
             retired: retired

@@ -72,6 +72,7 @@ impl Fleet {
         Ports {
             transport: Arc::new(self.clone()),
             clock: Arc::new(self.clone()),
+            hooks: Arc::new(muster::hooks::LocalHooks::for_inventory("", self.secrets.clone())),
         }
     }
 

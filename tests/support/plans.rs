@@ -53,6 +53,7 @@ pub fn empty() -> Plan {
         fleet_size: 0,
         limited_to: None,
         aimed: None,
+        hooks: Vec::new(),
         inventory_file: "inventories/test.toml".to_owned(),
     }
 }

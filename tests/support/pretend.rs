@@ -92,6 +92,7 @@ impl Pretend {
                 groups: BTreeMap::new(),
                 values: BTreeMap::new(),
                 overrides: Vec::new(),
+                hooks: Vec::new(),
                 uses: Vec::new(),
                 policy: Default::default(),
                 retired: Vec::new(),

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::model::gate::GateForm;
+use crate::model::hook::Moment;
 use crate::model::id::{FleetName, HostId, ModuleName};
 use crate::model::wave::OnFailure;
 
@@ -31,6 +32,9 @@ pub struct RawInventory {
     /// Which modules go where.
     #[serde(default, rename = "use")]
     pub uses: Vec<RawUse>,
+    /// What is called before and after plans, runs and waves, and on failure.
+    #[serde(default)]
+    pub hook: Vec<RawHook>,
     /// How rollouts go.
     #[serde(default)]
     pub policy: RawPolicy,
@@ -43,8 +47,8 @@ pub struct RawInventory {
 }
 
 /// The keys of an inventory, as [`RawInventory`] has them.
-pub const KEYS: [&str; 8] = [
-    "fleet", "values", "hosts", "groups", "use", "policy", "secrets", "retired",
+pub const KEYS: [&str; 9] = [
+    "fleet", "values", "hosts", "groups", "use", "hook", "policy", "secrets", "retired",
 ];
 
 /// The fleet.
@@ -139,6 +143,51 @@ pub struct RawUse {
     /// A selector of the hosts that get it.
     #[schemars(with = "String")]
     pub on: Spanned<String>,
+}
+
+/// Something that is called at a certain moment. It can stop what it comes before, and alter nothing.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawHook {
+    /// What people call it; unique.
+    pub name: String,
+    /// When it is called.
+    pub on: Moment,
+    /// A program of the controller and its arguments, run without a shell; it finds the JSON on its standard input. One of
+    /// `command` and `webhook`.
+    pub command: Option<Vec<String>>,
+    /// An address to which the JSON is posted.
+    pub webhook: Option<RawWebhook>,
+    /// How long one try may take; `30s` if not said.
+    pub timeout: Option<String>,
+    /// How it is tried again; one try if not said.
+    pub retry: Option<RawRetry>,
+    /// Whether its failure stops what it comes before; `false` if not said.
+    pub required: Option<bool>,
+}
+
+/// An address to which a hook's JSON is posted.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawWebhook {
+    /// An `https://` URL, or the source of one that is itself a secret, such as `env:CHAT_URL`.
+    pub url: String,
+    /// Headers.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Headers whose values are secrets, by their sources.
+    #[serde(default)]
+    pub secret_headers: BTreeMap<String, String>,
+}
+
+/// How something is tried again.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawRetry {
+    /// How long, from the first try.
+    pub within: String,
+    /// The pause before the second try; `2s` if not said. It doubles from try to try, up to a minute.
+    pub every: Option<String>,
 }
 
 /// How rollouts go.

@@ -383,8 +383,14 @@ command = ["sh", "-c", "cat > ../after.json; echo told"]
 fn hooked(status: &str) -> Folder {
     let hosts = "[fleet]\nname = \"demo\"\n[hosts.a]\naddress = \"127.0.0.1\"\nport = 1\n[[use]]\nmodule = \"app\"\non = \"all\"\n";
     let folder = Folder::new(&[
-        ("inventories/demo.toml", &format!("{hosts}{}", HOOKS.replace("STATUS", status))),
-        ("inventories/ask.sh", "#!/bin/sh\ncat > ../before.json\nprintf 'because \\033[31m\\n'\nexit $1\n"),
+        (
+            "inventories/demo.toml",
+            &format!("{hosts}{}", HOOKS.replace("STATUS", status)),
+        ),
+        (
+            "inventories/ask.sh",
+            "#!/bin/sh\ncat > ../before.json\nprintf 'because \\033[31m\\n'\nexit $1\n",
+        ),
         ("modules/app/module.toml", MODULE),
     ]);
     let script = folder.0.path().join("inventories/ask.sh");
@@ -399,11 +405,17 @@ fn hooks_around_a_plan_are_called_and_one_that_is_required_refuses_it() {
     command.env("PATH", std::env::var_os("PATH").unwrap());
     let ran = said(command);
     assert_eq!(ran.code, 4, "{ran}");
-    assert!(ran.err.contains("  | told") && ran.err.contains("  | because \\u{1b}[31m"), "{ran}");
+    assert!(
+        ran.err.contains("  | told") && ran.err.contains("  | because \\u{1b}[31m"),
+        "{ran}"
+    );
     let read = |name: &str| -> serde_json::Value {
         serde_json::from_str(&std::fs::read_to_string(folder.0.path().join(name)).unwrap()).unwrap()
     };
-    assert_eq!((&read("before.json")["hook"], &read("before.json")["on"]), (&"ask".into(), &"before-plan".into()));
+    assert_eq!(
+        (&read("before.json")["hook"], &read("before.json")["on"]),
+        (&"ask".into(), &"before-plan".into())
+    );
     assert_eq!(read("after.json")["plan"]["sums"]["held"], 1);
 
     let folder = hooked("5");
@@ -411,8 +423,15 @@ fn hooks_around_a_plan_are_called_and_one_that_is_required_refuses_it() {
     command.env("PATH", std::env::var_os("PATH").unwrap());
     let ran = said(command);
     assert_eq!(ran.code, 7, "{ran}");
-    assert!(ran.err.contains("error: hook before-plan ask failed: `./ask.sh` ended with status 5"), "{ran}");
-    assert!(ran.out.is_empty() && !folder.0.path().join("after.json").exists(), "{ran}");
+    assert!(
+        ran.err
+            .contains("error: hook before-plan ask failed: `./ask.sh` ended with status 5"),
+        "{ran}"
+    );
+    assert!(
+        ran.out.is_empty() && !folder.0.path().join("after.json").exists(),
+        "{ran}"
+    );
 }
 
 #[test]

@@ -66,7 +66,13 @@ fn noting(on: Moment, folder: &Path, status: u8) -> Hook {
     let script = folder.join("note.sh");
     let text = "#!/bin/sh\nset -e\ncat > \"$1/$2.json\"\nprintf '%s\\n' \"$2$(grep -o '\"number\":[0-9]*' \"$1/$2.json\" | tr -dc 0-9)\" >> \"$1/calls\"\nexit $3\n";
     std::fs::write(&script, text).unwrap();
-    let words = ["sh", script.to_str().unwrap(), folder.to_str().unwrap(), &on.to_string(), &status.to_string()];
+    let words = [
+        "sh",
+        script.to_str().unwrap(),
+        folder.to_str().unwrap(),
+        &on.to_string(),
+        &status.to_string(),
+    ];
     hook(on, Call::Command(words.map(str::to_owned).to_vec()))
 }
 
@@ -128,7 +134,14 @@ fn hooks_come_in_their_order_and_are_told_what_goes_on() {
     assert_eq!(outcome.exit, 0);
     assert_eq!(
         calls(folder),
-        ["before-run", "before-wave1", "after-wave1", "before-wave2", "after-wave2", "after-run"]
+        [
+            "before-run",
+            "before-wave1",
+            "after-wave1",
+            "before-wave2",
+            "after-wave2",
+            "after-run"
+        ]
     );
     let wave = told(folder, "before-wave");
     assert_eq!(wave["wave"]["of"], 2);
@@ -137,7 +150,10 @@ fn hooks_come_in_their_order_and_are_told_what_goes_on() {
         wave["wave"]["changes"],
         serde_json::json!([{ "resource": "file[/b]@h2", "action": "create" }])
     );
-    assert_eq!((&wave["format"], &wave["plan"]["id"]), (&1.into(), &"0123456789ab".into()));
+    assert_eq!(
+        (&wave["format"], &wave["plan"]["id"]),
+        (&1.into(), &"0123456789ab".into())
+    );
     assert_eq!(told(folder, "after-run")["outcome"]["applied"], 2);
     // The first host is worked on only after the hook before the run, and the journal has each in its place.
     let place = |is: &dyn Fn(&Event) -> bool| events.iter().position(is).unwrap();
@@ -149,7 +165,11 @@ fn hooks_come_in_their_order_and_are_told_what_goes_on() {
 
 #[test]
 fn what_is_required_stops_what_it_comes_before_and_nothing_else_does() {
-    for (on, exit, applied) in [(Moment::BeforeRun, 7, 0), (Moment::BeforeWave, 8, 0), (Moment::AfterWave, 0, 2)] {
+    for (on, exit, applied) in [
+        (Moment::BeforeRun, 7, 0),
+        (Moment::BeforeWave, 8, 0),
+        (Moment::AfterWave, 0, 2),
+    ] {
         for required in [true, false] {
             let folder = tempfile::tempdir().unwrap();
             let mut plan = two_waves(folder.path());
@@ -161,10 +181,20 @@ fn what_is_required_stops_what_it_comes_before_and_nothing_else_does() {
             let wanted = if required { (exit, applied) } else { (0, 2) };
             assert_eq!((outcome.exit, outcome.applied), wanted, "{on} {required}");
             if exit != 0 && required {
-                assert!(outcome.not_done.values().all(|why| why.contains("status 3")), "{:?}", outcome.not_done);
-                assert!(!events.iter().any(|event| matches!(event, Event::Locked { .. })), "nothing was touched");
+                assert!(
+                    outcome.not_done.values().all(|why| why.contains("status 3")),
+                    "{:?}",
+                    outcome.not_done
+                );
+                assert!(
+                    !events.iter().any(|event| matches!(event, Event::Locked { .. })),
+                    "nothing was touched"
+                );
                 let last = calls(folder.path());
-                assert!(last.ends_with(&["after-run".to_owned(), "failure".to_owned()]), "{last:?}");
+                assert!(
+                    last.ends_with(&["after-run".to_owned(), "failure".to_owned()]),
+                    "{last:?}"
+                );
                 assert_eq!(told(folder.path(), "failure")["outcome"]["exit"], exit);
             }
         }
@@ -183,9 +213,21 @@ fn a_run_that_a_hook_held_up_goes_on_when_the_hook_is_content() {
     let (outcome, events) = walk(&plan, &fleet);
     assert_eq!(outcome.exit, 8);
     std::fs::write(gate, "").unwrap();
-    let outcome = go(&plan, &fleet, replay(&plan, &events), true, &mut Memory::default());
+    let outcome = go(
+        &plan,
+        &fleet,
+        replay(&plan, &events),
+        true,
+        &mut Memory::default(),
+    );
     assert_eq!((outcome.exit, outcome.applied), (0, 2));
-    assert_eq!(calls(folder.path()).iter().filter(|call| *call == "before-run").count(), 1);
+    assert_eq!(
+        calls(folder.path())
+            .iter()
+            .filter(|call| *call == "before-run")
+            .count(),
+        1
+    );
 }
 
 /// A hook is called again only where nobody saw its end: killed at any line, each is called once, or twice if it was the one in flight.
@@ -200,7 +242,10 @@ fn killed_at_any_line_no_hook_is_called_again_whose_end_was_seen() {
         let folder = tempfile::tempdir().unwrap();
         let plan = two_waves(folder.path());
         let fleet = Fleet::default();
-        let mut log = Memory { dies_at: Some(dies_at), ..Memory::default() };
+        let mut log = Memory {
+            dies_at: Some(dies_at),
+            ..Memory::default()
+        };
         let walked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             go(&plan, &fleet, Rollout::new(&plan), false, &mut log)
         }));
@@ -208,7 +253,13 @@ fn killed_at_any_line_no_hook_is_called_again_whose_end_was_seen() {
         let seen = |event: &&Event| matches!(event, Event::HookSaid { .. });
         let before: usize = log.events.iter().filter(seen).count();
         let called_before = calls(folder.path()).len();
-        let outcome = go(&plan, &fleet, replay(&plan, &log.events), true, &mut Memory::default());
+        let outcome = go(
+            &plan,
+            &fleet,
+            replay(&plan, &log.events),
+            true,
+            &mut Memory::default(),
+        );
         assert_eq!((outcome.exit, outcome.applied), (0, 2), "killed at {dies_at}");
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for call in calls(folder.path()) {
@@ -216,7 +267,11 @@ fn killed_at_any_line_no_hook_is_called_again_whose_end_was_seen() {
         }
         assert_eq!(counts.len(), 6, "killed at {dies_at}: {counts:?}");
         // The end of a run is told at the end of each session; what was in flight may be called twice.
-        let again: usize = counts.iter().filter(|(name, _)| *name != "after-run").map(|(_, count)| count - 1).sum();
+        let again: usize = counts
+            .iter()
+            .filter(|(name, _)| *name != "after-run")
+            .map(|(_, count)| count - 1)
+            .sum();
         assert!(again <= called_before - before, "killed at {dies_at}: {counts:?}");
     }
 }
@@ -228,14 +283,20 @@ fn call(hook: &Hook, secrets: Secrets) -> HookSaid {
 }
 
 fn shell(script: &str) -> Hook {
-    hook(Moment::AfterRun, Call::Command(["sh", "-c", script].map(str::to_owned).to_vec()))
+    hook(
+        Moment::AfterRun,
+        Call::Command(["sh", "-c", script].map(str::to_owned).to_vec()),
+    )
 }
 
 #[test]
 fn a_program_gets_no_secret_and_what_it_says_is_cut() {
     // The variable stands for one that a secret's source names; it was set for this test by the build.
     assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
-    let said = call(&shell("env | grep -c CARGO; cat; echo; seq 1 100000"), Secrets::default());
+    let said = call(
+        &shell("env | grep -c CARGO; cat; echo; seq 1 100000"),
+        Secrets::default(),
+    );
     assert_eq!(said.result, Ok(()));
     assert_eq!(said.tail.last().unwrap(), "100000");
     assert!(said.tail.len() <= 10);
@@ -261,8 +322,17 @@ fn a_program_that_does_not_end_is_ended_with_all_that_it_started() {
         status.is_empty() || status.contains(") Z")
     });
     assert!(is_gone, "what it started still runs");
-    let missing = hook(Moment::AfterRun, Call::Command(vec!["/nowhere/at-all".to_owned()]));
-    assert!(call(&missing, Secrets::default()).result.unwrap_err().why.contains("cannot be started"));
+    let missing = hook(
+        Moment::AfterRun,
+        Call::Command(vec!["/nowhere/at-all".to_owned()]),
+    );
+    assert!(
+        call(&missing, Secrets::default())
+            .result
+            .unwrap_err()
+            .why
+            .contains("cannot be started")
+    );
 }
 
 /// Answers one request after the other with these statuses, and returns the requests.
@@ -279,12 +349,24 @@ fn server(statuses: &'static [u16]) -> (u16, std::thread::JoinHandle<Vec<(String
                 assert!(reader.read_line(&mut head).unwrap() > 0);
             }
             let length = head.to_ascii_lowercase();
-            let length = length.split("content-length: ").nth(1).unwrap().lines().next().unwrap().parse().unwrap();
+            let length = length
+                .split("content-length: ")
+                .nth(1)
+                .unwrap()
+                .lines()
+                .next()
+                .unwrap()
+                .parse()
+                .unwrap();
             let mut body = vec![0; length];
             reader.read_exact(&mut body).unwrap();
             heard.push((head, String::from_utf8(body).unwrap()));
             let mut stream = stream;
-            write!(stream, "HTTP/1.1 {status} x\r\nContent-Length: 9\r\nConnection: close\r\n\r\nsay \u{1b}[2J\n").unwrap();
+            write!(
+                stream,
+                "HTTP/1.1 {status} x\r\nContent-Length: 9\r\nConnection: close\r\n\r\nsay \u{1b}[2J\n"
+            )
+            .unwrap();
         }
         heard
     });
@@ -294,10 +376,19 @@ fn server(statuses: &'static [u16]) -> (u16, std::thread::JoinHandle<Vec<(String
 fn webhook(port: u16, within_secs: u64) -> Hook {
     let headers = [
         ("x-plain".to_owned(), Said::Text("yes".to_owned())),
-        ("authorization".to_owned(), Said::Secret("env:TOKEN".parse().unwrap())),
+        (
+            "authorization".to_owned(),
+            Said::Secret("env:TOKEN".parse().unwrap()),
+        ),
     ];
     let url = Said::Text(format!("http://127.0.0.1:{port}/tell?x=1"));
-    let mut hook = hook(Moment::Failure, Call::Webhook { url, headers: headers.into() });
+    let mut hook = hook(
+        Moment::Failure,
+        Call::Webhook {
+            url,
+            headers: headers.into(),
+        },
+    );
     hook.retry_within_secs = within_secs;
     hook
 }
@@ -315,7 +406,11 @@ fn a_webhook_is_posted_with_its_headers_and_tried_again_until_it_is_heard() {
     assert_eq!(heard.len(), 3);
     let (head, body) = &heard[2];
     assert!(head.starts_with("POST /tell?x=1 HTTP/1.1\r\n"), "{head}");
-    for part in ["x-plain: yes", "authorization: Bearer hunter2", "content-type: application/json"] {
+    for part in [
+        "x-plain: yes",
+        "authorization: Bearer hunter2",
+        "content-type: application/json",
+    ] {
         assert!(head.contains(part), "{part}: {head}");
     }
     assert_eq!(body, "{\"a\":1}");
@@ -330,7 +425,10 @@ fn a_webhook_that_is_refused_is_not_repeated_and_says_no_secret() {
     // Nobody listens there any more: tried until the time is up, and said so.
     let said = call(&webhook(port, 5), token());
     let why = said.result.unwrap_err().why;
-    assert!(why.starts_with("no answer: ") && why.contains("tries in 5 s"), "{why}");
+    assert!(
+        why.starts_with("no answer: ") && why.contains("tries in 5 s"),
+        "{why}"
+    );
     let said = call(&webhook(port, 60), Secrets::default());
     assert_eq!(said.result.unwrap_err().why, "its secret env:TOKEN was not read");
 }

@@ -33,7 +33,10 @@ pub async fn call_hook(ports: &Ports, hook: &Hook, input: &Value) -> HookSaid {
             }
             return said;
         }
-        ports.clock.sleep(pause.min(Duration::from_secs(left.unsigned_abs()))).await;
+        ports
+            .clock
+            .sleep(pause.min(Duration::from_secs(left.unsigned_abs())))
+            .await;
         pause = (pause * 2).min(PAUSE_MAX);
         tries += 1;
     }
@@ -76,7 +79,10 @@ fn input(run: &Run<'_>, hook: &Hook, wave: Option<usize>) -> Value {
     input["run"] = json!(run.id);
     if let Some((number, wave)) = wave.and_then(|wave| Some((wave, run.plan.waves.get(wave)?))) {
         let action = |id| run.plan.changes.get(id).map(|change| change.action);
-        let changes = wave.changes.iter().map(|id| json!({ "resource": id, "action": action(id) }));
+        let changes = wave
+            .changes
+            .iter()
+            .map(|id| json!({ "resource": id, "action": action(id) }));
         input["wave"] = json!({
             "number": number + 1, "of": run.plan.waves.len(), "kind": wave.kind, "hosts": wave.hosts,
             "changes": changes.collect::<Vec<_>>(),

@@ -229,7 +229,8 @@ impl<'d, 'p> Drive<'d, 'p> {
     ) -> Result<(), DriveError> {
         for (id, input) in hook::at_end(self.run, outcome) {
             let called = &self.run.plan.hooks[id.index];
-            self.progress.started(self.run.ports.clock.now(), &Task::Hook { hook: id.clone() });
+            self.progress
+                .started(self.run.ports.clock.now(), &Task::Hook { hook: id.clone() });
             let said = tokio::select! {
                 said = call_hook(&self.run.ports, called, &input) => said,
                 Some(()) = interrupts.recv() => HookSaid {

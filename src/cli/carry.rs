@@ -79,7 +79,13 @@ pub async fn open(
         }
     };
     let parallel = global.parallel.map_or(plan.policy.parallel, usize::from);
-    let ports = transport_ports(plan.hosts.clone(), &plan.inventory_file, global, secrets.clone(), parallel);
+    let ports = transport_ports(
+        plan.hosts.clone(),
+        &plan.inventory_file,
+        global,
+        secrets.clone(),
+        parallel,
+    );
     Ok(with(plan, id, folder, ports, secrets, global))
 }
 

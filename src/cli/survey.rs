@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::apply;
 use crate::clock::SystemClock;
 use crate::hooks::LocalHooks;
-use crate::apply;
 use crate::keyed;
 use crate::model::aim::Aims;
 use crate::model::digest::{Digest, Fingerprint};
@@ -219,7 +219,10 @@ async fn around_plan(
         match &said.result {
             Ok(()) => console.detail(&escape::controls(&format!("hook {moment} {}: done", hook.name))),
             Err(error) if hook.required && moment.is_before() => {
-                console.error(&escape::controls(&format!("hook {moment} {} failed: {error}", hook.name)));
+                console.error(&escape::controls(&format!(
+                    "hook {moment} {} failed: {error}",
+                    hook.name
+                )));
                 said.tail.iter().for_each(|line| show(&format!("  | {line}")));
                 console.note("hint: it is `required`, so nothing was looked at");
                 return Err(Exit::Refused);
@@ -299,7 +302,11 @@ async fn secrets(
     }
     let mut sources = BTreeSet::new();
     if !options.without_secrets {
-        let hooks = context.inventory.hooks.iter().filter(|hook| options.calls.has(hook));
+        let hooks = context
+            .inventory
+            .hooks
+            .iter()
+            .filter(|hook| options.calls.has(hook));
         sources.extend(hooks.flat_map(Hook::secrets).cloned());
     }
     for host in context.inventory.hosts.values() {
@@ -341,7 +348,6 @@ fn collect_sources(value: &Value, sources: &mut BTreeSet<SecretSource>) {
 }
 
 fn ports(context: &Context, global: &Global, secrets: Secrets, parallel: usize) -> Ports {
-
     let targets = context
         .inventory
         .hosts

@@ -12,7 +12,16 @@ use crate::ports::HookSaid;
 
 /// What a program finds in its environment. Nothing else: the environment is where secrets come from.
 const ENVIRONMENT: [&str; 10] = [
-    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "TERM", "XDG_RUNTIME_DIR",
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "TERM",
+    "XDG_RUNTIME_DIR",
 ];
 
 /// How long what a program wrote is waited for after its end: a child of its own may hold the stream open.
@@ -27,7 +36,11 @@ pub(super) async fn run(words: &[String], folder: &Path, input: String, timeout:
     command
         .args(arguments)
         .env_clear()
-        .envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+        .envs(
+            ENVIRONMENT
+                .iter()
+                .filter_map(|name| Some((name, std::env::var_os(name)?))),
+        )
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -39,7 +52,13 @@ pub(super) async fn run(words: &[String], folder: &Path, input: String, timeout:
     }
     let mut child = match command.spawn() {
         Ok(child) => child,
-        Err(error) => return failed(format!("`{program}` cannot be started: {error}"), false, Vec::new()),
+        Err(error) => {
+            return failed(
+                format!("`{program}` cannot be started: {error}"),
+                false,
+                Vec::new(),
+            );
+        }
     };
     let group = Group(child.id());
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
@@ -77,10 +96,7 @@ pub(super) async fn run(words: &[String], folder: &Path, input: String, timeout:
     match ended {
         None => failed(format!("no end within {} s", timeout.as_secs()), true, tail),
         Some(Err(error)) => failed(format!("`{program}`: {error}"), true, tail),
-        Some(Ok(status)) if status.success() => HookSaid {
-            result: Ok(()),
-            tail,
-        },
+        Some(Ok(status)) if status.success() => HookSaid { result: Ok(()), tail },
         Some(Ok(status)) => {
             let status = status.to_string().replace("exit status: ", "status ");
             failed(format!("`{program}` ended with {status}"), true, tail)
@@ -117,7 +133,11 @@ impl Drop for Group {
         if let Some(id) = self.0 {
             let mut kill = std::process::Command::new("kill");
             kill.args(["-KILL", "--", &format!("-{id}")]);
-            let _ = kill.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+            let _ = kill
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status();
         }
     }
 }

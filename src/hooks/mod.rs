@@ -41,7 +41,9 @@ impl LocalHooks {
             Call::Webhook { url, headers } => webhook::post(url, headers, text, timeout, &self.secrets).await,
         };
         // A program may find a secret by other ways than ours, and an address may say itself back.
-        said.tail.iter_mut().for_each(|line| *line = self.secrets.redact(line));
+        said.tail
+            .iter_mut()
+            .for_each(|line| *line = self.secrets.redact(line));
         if let Err(error) = &mut said.result {
             error.why = self.secrets.redact(&error.why);
         }
@@ -60,7 +62,9 @@ fn tail(bytes: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(bytes);
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let last = &lines[lines.len().saturating_sub(TAIL_LINES)..];
-    last.iter().map(|line| line.chars().take(LINE_CHARS).collect()).collect()
+    last.iter()
+        .map(|line| line.chars().take(LINE_CHARS).collect())
+        .collect()
 }
 
 fn failed(why: impl Into<String>, is_worth_another_try: bool, tail: Vec<String>) -> HookSaid {

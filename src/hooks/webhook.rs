@@ -30,12 +30,20 @@ pub(super) async fn post(
     let connector = match hyper_rustls::HttpsConnectorBuilder::new().with_native_roots() {
         Ok(builder) => builder.https_or_http().enable_http1().build(),
         Err(error) => {
-            return failed(format!("this machine's certificates cannot be read: {error}"), false, Vec::new());
+            return failed(
+                format!("this machine's certificates cannot be read: {error}"),
+                false,
+                Vec::new(),
+            );
         }
     };
     let client = Client::builder(TokioExecutor::new()).build(connector);
     match tokio::time::timeout(timeout, exchange(&client, request)).await {
-        Err(_) => failed(format!("no answer within {} s", timeout.as_secs()), true, Vec::new()),
+        Err(_) => failed(
+            format!("no answer within {} s", timeout.as_secs()),
+            true,
+            Vec::new(),
+        ),
         Ok(Err(error)) => failed(format!("no answer: {}", chain(&error)), true, Vec::new()),
         Ok(Ok((status, body))) => judge(status, tail(&body)),
     }
@@ -43,10 +51,7 @@ pub(super) async fn post(
 
 fn judge(status: u16, tail: Vec<String>) -> HookSaid {
     match status {
-        200..=299 => HookSaid {
-            result: Ok(()),
-            tail,
-        },
+        200..=299 => HookSaid { result: Ok(()), tail },
         // What the other side may yet get over: too many requests, or a fault of its own.
         408 | 425 | 429 | 500..=599 => failed(format!("status {status}"), true, tail),
         _ => failed(format!("status {status}"), false, tail),
@@ -85,7 +90,8 @@ fn request(
     secrets: &Secrets,
 ) -> Result<Request<Full<Bytes>>, String> {
     let url = text(url, secrets)?;
-    let is_web = url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let is_web =
+        url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     if !is_web {
         return Err("its address is no `https://` URL with a host".to_owned());
     }
@@ -96,7 +102,9 @@ fn request(
         .body(Full::new(Bytes::from(input)))
         .map_err(|_| "its address cannot be used".to_owned())?;
     for (name, value) in headers {
-        let key: HeaderName = name.parse().map_err(|_| format!("`{name}` is no name of a header"))?;
+        let key: HeaderName = name
+            .parse()
+            .map_err(|_| format!("`{name}` is no name of a header"))?;
         let mut said: HeaderValue = text(value, secrets)?
             .parse()
             .map_err(|_| format!("the value of the header `{name}` cannot be sent"))?;

@@ -39,7 +39,10 @@ pub(super) fn read(
         match hook(&form) {
             Ok(hook) => hooks.push((hook, place)),
             Err(wrong) => {
-                let at = table.get_ref().get(wrong.key).map_or_else(|| table.span(), Spanned::span);
+                let at = table
+                    .get_ref()
+                    .get(wrong.key)
+                    .map_or_else(|| table.span(), Spanned::span);
                 let found = Diagnostic::error(code::BAD_HOOK, format!("hook `{}`: {}", form.name, wrong.why));
                 let place = reader.sources.place(file, at);
                 // What should have been a source may be the secret itself, so its line is named and not shown.
@@ -47,7 +50,9 @@ pub(super) fn read(
                     true => found.at(place, "here"),
                     false => found.because(format!("set at {place}")),
                 };
-                reader.diagnostics.push(found.hint_opt(wrong.hint.map(str::to_owned)));
+                reader
+                    .diagnostics
+                    .push(found.hint_opt(wrong.hint.map(str::to_owned)));
             }
         }
     }
@@ -81,25 +86,47 @@ fn wrong(key: &'static str, why: impl Into<String>, hint: &'static str) -> Wrong
 fn hook(form: &RawHook) -> Result<Hook, Wrong> {
     let required = form.required.unwrap_or(false);
     if required && !form.on.is_before() {
-        let why = format!("`{}` comes after, so there is nothing that its failure could stop", form.on);
-        return Err(wrong("required", why, "leave `required` out: its failure is a warning"));
+        let why = format!(
+            "`{}` comes after, so there is nothing that its failure could stop",
+            form.on
+        );
+        return Err(wrong(
+            "required",
+            why,
+            "leave `required` out: its failure is a warning",
+        ));
     }
     let call = match (&form.command, &form.webhook) {
         (Some(words), None) if words.first().is_some_and(|program| !program.is_empty()) => {
             Call::Command(words.clone())
         }
-        (Some(_), None) => return Err(wrong("command", "it names no program", "write `command = [\"./tell.sh\", \"up\"]`")),
+        (Some(_), None) => {
+            return Err(wrong(
+                "command",
+                "it names no program",
+                "write `command = [\"./tell.sh\", \"up\"]`",
+            ));
+        }
         (None, Some(webhook)) => web(webhook)?,
         (_, _) => {
-            return Err(wrong("name", "it does one thing: either `command` or `webhook`", ""));
+            return Err(wrong(
+                "name",
+                "it does one thing: either `command` or `webhook`",
+                "",
+            ));
         }
     };
-    let secs = |key, text: Option<&String>, otherwise, least| match text.map(|text| parse_duration(text)).transpose() {
+    let secs = |key, text: Option<&String>, otherwise, least| match text
+        .map(|text| parse_duration(text))
+        .transpose()
+    {
         Err(error) => Err(wrong(key, error, "")),
         Ok(secs) => match secs.unwrap_or(otherwise) {
-            secs if secs < least || secs > TIMEOUT_SECS_MAX => {
-                Err(wrong(key, format!("{secs} s is not from {least} s to {TIMEOUT_SECS_MAX} s"), ""))
-            }
+            secs if secs < least || secs > TIMEOUT_SECS_MAX => Err(wrong(
+                key,
+                format!("{secs} s is not from {least} s to {TIMEOUT_SECS_MAX} s"),
+                "",
+            )),
             secs => Ok(secs),
         },
     };
@@ -127,7 +154,12 @@ fn web(form: &RawWebhook) -> Result<Call, Wrong> {
         }
         _ => form.url.parse().map(Said::Secret).map_err(|_| {
             let why = "`url` is neither an `https://` URL with a host nor a secret's source";
-            wrong("webhook", why, "an address that is itself a secret is kept elsewhere: `url = \"env:NAME\"`").hidden()
+            wrong(
+                "webhook",
+                why,
+                "an address that is itself a secret is kept elsewhere: `url = \"env:NAME\"`",
+            )
+            .hidden()
         })?,
     };
     let mut headers = BTreeMap::new();
@@ -137,10 +169,19 @@ fn web(form: &RawWebhook) -> Result<Call, Wrong> {
     for (name, source) in &form.secret_headers {
         let source = source.parse().map_err(|_| {
             let why = format!("the value of `{name}` is no secret's source");
-            wrong("webhook", why, "write `env:NAME`, `file:PATH`, `cmd:COMMAND` or `age:FILE#KEY`").hidden()
+            wrong(
+                "webhook",
+                why,
+                "write `env:NAME`, `file:PATH`, `cmd:COMMAND` or `age:FILE#KEY`",
+            )
+            .hidden()
         })?;
         if headers.insert(header(name)?, Said::Secret(source)).is_some() {
-            return Err(wrong("webhook", format!("the header `{name}` is given twice"), ""));
+            return Err(wrong(
+                "webhook",
+                format!("the header `{name}` is given twice"),
+                "",
+            ));
         }
     }
     Ok(Call::Webhook { url, headers })
@@ -157,7 +198,10 @@ fn is_here(url: &url::Url) -> bool {
 }
 
 fn header(name: &str) -> Result<String, Wrong> {
-    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    let is_name = !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     match is_name {
         true => Ok(name.to_ascii_lowercase()),
         false => Err(wrong("webhook", format!("`{name}` is no name of a header"), "")),

@@ -31,7 +31,9 @@ pub struct Hook {
 }
 
 /// When a hook is called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Moment {
     /// Before the hosts are looked at.
@@ -109,7 +111,13 @@ pub enum Said {
 
 impl Hook {
     /// Returns what it is told at any moment. A value of its own, so nothing that is done with it reaches a plan.
-    pub fn input(&self, fleet: &FleetName, inventory: &str, who: &str, at: jiff::Timestamp) -> serde_json::Value {
+    pub fn input(
+        &self,
+        fleet: &FleetName,
+        inventory: &str,
+        who: &str,
+        at: jiff::Timestamp,
+    ) -> serde_json::Value {
         serde_json::json!({
             "format": HOOK_FORMAT, "hook": self.name, "on": self.on, "at": at, "who": who,
             "fleet": fleet, "inventory": inventory,
@@ -140,7 +148,11 @@ impl fmt::Display for Call {
             } => write!(f, "posts to the address in {source}"),
             Self::Webhook {
                 url: Said::Text(url), ..
-            } => match url::Url::parse(url).ok().as_ref().and_then(|url| Some((url.scheme(), url.host_str()?))) {
+            } => match url::Url::parse(url)
+                .ok()
+                .as_ref()
+                .and_then(|url| Some((url.scheme(), url.host_str()?)))
+            {
                 Some((scheme, host)) => write!(f, "posts to {scheme}://{host}"),
                 None => f.write_str("posts"),
             },

@@ -246,7 +246,13 @@ impl<'a> Work<'a> {
             waves,
             held: self.held,
             notes: self.notes,
-            hooks: input.inventory.hooks.iter().filter(|hook| hook.on.is_of_run()).cloned().collect(),
+            hooks: input
+                .inventory
+                .hooks
+                .iter()
+                .filter(|hook| hook.on.is_of_run())
+                .cloned()
+                .collect(),
             policy: input.inventory.policy.clone(),
             fleet_size: input.inventory.hosts.len(),
             limited_to: input

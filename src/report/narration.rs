@@ -91,7 +91,12 @@ impl<'p> Narration<'p> {
             Event::Recorded { host, error } => self.recorded(at, host, error.as_deref()),
             Event::Undone { change, error } => vec![self.undone(at, change, error.as_deref())],
             Event::GateSaid { gate, open, why } => vec![self.gate_said(at, gate, *open, why)],
-            Event::HookSaid { hook, name, error, tail } => self.hook_said(at, hook, name, error.as_deref(), tail),
+            Event::HookSaid {
+                hook,
+                name,
+                error,
+                tail,
+            } => self.hook_said(at, hook, name, error.as_deref(), tail),
             Event::Interrupted => {
                 let text =
                     "interrupted: what is in flight ends, nothing new begins; once more leaves at once";
@@ -110,12 +115,18 @@ impl<'p> Narration<'p> {
         tail: &[String],
     ) -> Vec<Line> {
         let mut lines = id.wave.map_or_else(Vec::new, |wave| self.wave(at, wave));
-        let on = self.plan.hooks.get(id.index).map_or(String::new(), |hook| format!(" {}", hook.on));
+        let on = self
+            .plan
+            .hooks
+            .get(id.index)
+            .map_or(String::new(), |hook| format!(" {}", hook.on));
         lines.push(match error {
             None => self.line(at, Tone::Muted, None, &format!("hook{on} {name}: done")),
             Some(why) => self.line(at, Tone::Warn, None, &format!("hook{on} {name} failed: {why}")),
         });
-        let tail = tail.iter().map(|line| Line::new(Tone::Muted, 12, format!("| {line}")));
+        let tail = tail
+            .iter()
+            .map(|line| Line::new(Tone::Muted, 12, format!("| {line}")));
         lines.extend(tail);
         lines
     }

@@ -29,7 +29,14 @@ pub fn page(plan: &Plan, extent: Extent) -> Page {
         lines.extend(block.planned(extent));
         lines.push(Line::blank());
     }
-    for section in [aimed(plan), waves(plan), hooks(plan), held(plan), notes(plan), takes(plan)] {
+    for section in [
+        aimed(plan),
+        waves(plan),
+        hooks(plan),
+        held(plan),
+        notes(plan),
+        takes(plan),
+    ] {
         lines.extend(section);
     }
     Page {

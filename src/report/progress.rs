@@ -175,7 +175,8 @@ impl Live {
             ),
             Task::Hook { hook } => {
                 let name = plan.hooks.get(hook.index).map_or("", |hook| hook.name.as_str());
-                self.total.set_message(super::escape::controls(&format!("hook {name}")));
+                self.total
+                    .set_message(super::escape::controls(&format!("hook {name}")));
             }
         }
     }
@@ -201,10 +202,7 @@ impl Live {
                 self.hosts.values().for_each(ProgressBar::finish_and_clear);
                 self.total.finish_and_clear();
             }
-            Event::Started { .. }
-            | Event::Locked { .. }
-            | Event::HookSaid { .. }
-            | Event::Interrupted => {}
+            Event::Started { .. } | Event::Locked { .. } | Event::HookSaid { .. } | Event::Interrupted => {}
         }
     }
 

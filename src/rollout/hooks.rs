@@ -49,16 +49,29 @@ impl Rollout<'_> {
 
     /// Says whether something of a wave is yet to be done, so that hooks before it have a meaning.
     pub(super) fn has_work(&self, wave: usize) -> bool {
-        let changes = self.plan.waves.get(wave).into_iter().flat_map(|wave| &wave.changes);
+        let changes = self
+            .plan
+            .waves
+            .get(wave)
+            .into_iter()
+            .flat_map(|wave| &wave.changes);
         changes.into_iter().any(|id| {
-            let is_good = self.hosts.get(&id.host).is_some_and(|run| run.standing == Standing::Good);
+            let is_good = self
+                .hosts
+                .get(&id.host)
+                .is_some_and(|run| run.standing == Standing::Good);
             is_good && self.changes.get(id) == Some(&State::Waiting)
         })
     }
 
     /// Says whether something of a wave was begun, so that hooks after it have a meaning.
     pub(super) fn was_begun(&self, wave: usize) -> bool {
-        let mut changes = self.plan.waves.get(wave).into_iter().flat_map(|wave| &wave.changes);
+        let mut changes = self
+            .plan
+            .waves
+            .get(wave)
+            .into_iter()
+            .flat_map(|wave| &wave.changes);
         changes.any(|id| self.begun.contains(id))
     }
 }

@@ -208,7 +208,7 @@ mod tests {
             fleet_size: 1,
             limited_to: None,
             aimed: None,
-        hooks: Vec::new(),
+            hooks: Vec::new(),
             inventory_file: "inventories/demo.toml".to_owned(),
         }
     }

@@ -10,6 +10,7 @@ use super::exit::Exit;
 use super::global::{Color, Global};
 use crate::model::diagnostic::{Diagnostics, Sources};
 use crate::report::diagnostic::{self, Look};
+use crate::report::escape;
 use crate::report::line::Page;
 use crate::report::plan::JSON_FORMAT;
 
@@ -35,10 +36,15 @@ impl Console {
         }
     }
 
-    /// Prints data, as it is, on standard output.
+    /// Prints data that is harmless already, as it is, on standard output.
     pub fn data(&mut self, text: &str) {
         let written = std::io::stdout().lock().write_all(text.as_bytes());
         self.is_broken |= written.is_err();
+    }
+
+    /// Prints lines of text, made harmless for a terminal, on standard output.
+    pub fn text(&mut self, text: &str) {
+        self.data(&escape::lines(text));
     }
 
     /// Prints a report, in colour where standard output gets colours.
@@ -53,7 +59,7 @@ impl Console {
 
     /// Prints an object on a line of its own on standard output.
     pub fn object(&mut self, object: &Value) {
-        self.data(&format!("{object}\n"));
+        self.data(&(escape::json(&object.to_string()) + "\n"));
     }
 
     /// Begins a JSON stream: the first line names its format.
@@ -67,20 +73,20 @@ impl Console {
     /// Says something that the reader may like to know, on standard error, unless quiet.
     pub fn note(&self, text: &str) {
         if !self.is_quiet {
-            say(text);
+            say(&escape::lines(text));
         }
     }
 
     /// Says something that only a reader who asked for more wants to know.
     pub fn detail(&self, text: &str) {
         if self.verbosity > 0 {
-            say(text);
+            say(&escape::lines(text));
         }
     }
 
     /// Says what went wrong, on standard error.
     pub fn error(&self, text: &str) {
-        say(&format!("error: {text}"));
+        say(&escape::lines(&format!("error: {text}")));
     }
 
     /// Shows diagnostics and their sum: as objects on standard output with `--json`, else drawn on standard error.

@@ -141,17 +141,17 @@ impl Args {
         if let Some(warning) = warning {
             console.note(&format!("warning: {warning}"));
         }
-        console.data(&format!(
+        console.text(&format!(
             "wrote {}\n\nFill in, before `muster plan`:\n",
             path.display()
         ));
         for (line, key) in blanks {
-            console.data(&format!("  {}:{line}  {key}\n", path.display()));
+            console.text(&format!("  {}:{line}  {key}\n", path.display()));
         }
-        console.data("\nHave ready when muster runs:\n");
+        console.text("\nHave ready when muster runs:\n");
         secrets
             .iter()
-            .for_each(|secret| console.data(&format!("  {secret}\n")));
+            .for_each(|secret| console.text(&format!("  {secret}\n")));
     }
 }
 

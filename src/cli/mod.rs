@@ -142,8 +142,12 @@ fn confirm(question: &str, global: &Global, console: &Console) -> Result<(), Exi
         return Err(Exit::Usage);
     }
     let mut answer = String::new();
-    let asked = write!(std::io::stderr(), "{question} Only `yes` goes on: ")
-        .and_then(|()| std::io::stdin().lock().read_line(&mut answer));
+    let asked = write!(
+        std::io::stderr(),
+        "{} Only `yes` goes on: ",
+        crate::report::escape::lines(question)
+    )
+    .and_then(|()| std::io::stdin().lock().read_line(&mut answer));
     if asked.is_ok() && answer.trim() == "yes" {
         return Ok(());
     }

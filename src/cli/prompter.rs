@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::global::Global;
 use crate::model::secret::Secret;
+use crate::report::escape;
 use crate::transport::connector::Prompter;
 
 /// Asks at the terminal, without echo.
@@ -12,7 +13,7 @@ struct Terminal;
 
 impl Prompter for Terminal {
     fn ask(&self, question: &str) -> Option<Secret> {
-        rpassword::prompt_password(format!("{question}: "))
+        rpassword::prompt_password(escape::line(&format!("{question}: ")))
             .ok()
             .map(Secret::new)
     }

@@ -104,7 +104,7 @@ fn conclude(context: &Context, checked: &Checked, diagnostics: &Diagnostics, con
         console.note(&format!("templates read the facts of {count} hosts, which only a look can tell: checked as far as that goes"));
     }
     let count = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
-    console.data(&format!(
+    console.text(&format!(
         "{}: {}, {}, {}. No mistakes.\n",
         inventory.name,
         count(inventory.hosts.len(), "host"),

@@ -50,7 +50,7 @@ impl Args {
         }
         match console.is_json() {
             true => self.print_json(&found, console),
-            false => found.iter().for_each(|found| console.data(&self.text(found))),
+            false => found.iter().for_each(|found| console.text(&self.text(found))),
         }
         Exit::Done
     }

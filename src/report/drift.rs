@@ -287,7 +287,7 @@ fn sarif(plan: &Plan) -> String {
         "version": "2.1.0",
         "runs": [{ "tool": { "driver": driver }, "results": results }],
     });
-    format!("{sarif:#}\n")
+    escape::json(&format!("{sarif:#}\n"))
 }
 
 fn rule(what: What) -> String {

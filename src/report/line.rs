@@ -40,7 +40,7 @@ impl Line {
         Self {
             tone,
             indent,
-            text: escape::controls(text.as_ref()),
+            text: escape::line(text.as_ref()),
         }
     }
 

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::block;
 use super::contents::Extent;
+use super::escape;
 use super::line::{Line, Page, Tone};
 use super::names::{self, count};
 use crate::model::aim::Along;
@@ -303,9 +304,9 @@ pub(super) fn sums(plan: &Plan) -> Value {
 
 /// Writes objects one a line.
 pub(super) fn lines(objects: &[Value]) -> String {
-    objects
-        .iter()
-        .fold(String::new(), |out, object| out + &object.to_string() + "\n")
+    objects.iter().fold(String::new(), |out, object| {
+        out + &escape::json(&object.to_string()) + "\n"
+    })
 }
 
 #[cfg(test)]

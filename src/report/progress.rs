@@ -11,6 +11,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::escape;
 use super::line::{Line, Tone};
 use super::narration::Narration;
 use super::plan::JSON_FORMAT;
@@ -118,11 +119,11 @@ impl<'p> Progress<'p> {
                 "type": "format", "format": JSON_FORMAT, "report": "run", "version": env!("CARGO_PKG_VERSION"),
                 "run": self.run, "fleet": self.plan.fleet,
             });
-            text.push_str(&format!("{first}\n"));
+            text.push_str(&format!("{}\n", escape::json(&first.to_string())));
         }
         text.push_str(&format!(
             "{}\n",
-            json!({ "type": "event", "at": at, "event": event })
+            escape::json(&json!({ "type": "event", "at": at, "event": event }).to_string())
         ));
         drop(
             self.out
@@ -217,7 +218,7 @@ impl Live {
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
-        bar.set_message(super::escape::controls(&text));
+        bar.set_message(escape::controls(&text));
     }
 
     fn hide(&mut self, host: &HostId) {

@@ -16,6 +16,7 @@ use crate::model::id::{HostId, ResourceKey, RunId};
 use crate::model::manifest::{ManifestState, Owned};
 use crate::model::observation::{Answer, Facts, Machine};
 use crate::model::op::{Op, Probe};
+use crate::model::redaction::Redaction;
 use crate::model::secret::{Secret, SecretSource};
 
 /// Everything of the world that a verb may need.
@@ -309,13 +310,8 @@ impl Secrets {
         self.values.get(source)
     }
 
-    /// Takes every resolved value out of a text, so that what a host echoes cannot leak it.
-    pub fn redact(&self, text: &str) -> String {
-        // Values shorter than four characters would blank ordinary words, and are no secrets.
-        self.values
-            .values()
-            .map(Secret::reveal)
-            .filter(|value| value.len() >= 4)
-            .fold(text.to_owned(), |text, value| text.replace(value, "***"))
+    /// Returns what takes every resolved value out of a text, so that what a host echoes cannot leak it.
+    pub fn redaction(&self) -> Redaction {
+        Redaction::of(self.values.values().map(Secret::reveal))
     }
 }

@@ -24,6 +24,7 @@ pub mod observation;
 pub mod op;
 pub mod plan;
 pub mod quantity;
+pub mod redaction;
 pub mod secret;
 pub mod selector;
 pub mod target;

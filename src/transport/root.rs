@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::exchange::{Ending, Exchange};
+use super::exchange::{Ending, Exchange, HEARD_MAX};
 use super::shell::{Ran, ShellError};
 use super::sudo::Rise;
 use crate::model::id::HostId;
@@ -37,7 +37,7 @@ where
     F: Fn(Rise, &'static str, Duration) -> BoxFuture<'a, Result<Ran, ShellError>>,
 {
     // Most fleets log in as root; they are spared the question.
-    if account.name == Some("root") || is_root(account, run(Rise::AsIs, "id -u", PATIENCE).await)? {
+    if account.name == Some("root") || is_root(account, run(Rise::AsIs, "id -u", PATIENCE).await, secrets)? {
         return Ok(Rise::AsIs);
     }
     let rise = match sudo {
@@ -49,7 +49,7 @@ where
     };
     match run(rise.clone(), ":", PATIENCE).await {
         Ok(Ran { status: 0, .. }) => Ok(rise),
-        Ok(ran) => Err(account.failed("trying sudo", &ran)),
+        Ok(ran) => Err(account.failed("trying sudo", &ran, secrets)),
         Err(error) => Err(account.unopened(error)),
     }
 }
@@ -57,10 +57,14 @@ where
 const NO_SUDO: &str = "is not root, and the inventory says `sudo = \"none\"`; \
     set `sudo = \"passwordless\"` or the source of a password, or log in as root";
 
-fn is_root(account: &Account<'_>, ran: Result<Ran, ShellError>) -> Result<bool, ReachError> {
+fn is_root(
+    account: &Account<'_>,
+    ran: Result<Ran, ShellError>,
+    secrets: &Secrets,
+) -> Result<bool, ReachError> {
     match ran {
         Ok(ran) if ran.status == 0 => Ok(ran.stdout == b"0\n"),
-        Ok(ran) => Err(account.failed("asking who it is", &ran)),
+        Ok(ran) => Err(account.failed("asking who it is", &ran, secrets)),
         Err(error) => Err(account.unopened(error)),
     }
 }
@@ -75,8 +79,9 @@ impl Account<'_> {
                 self.host
             ))),
             Ending::TooMuch => Err(ShellError::Lost(format!(
-                "a script on `{}` said more than is read, so that nobody knows what came of it",
-                self.host
+                "a script on `{}` said more than the {} MiB that are heard, so that nobody knows what came of it",
+                self.host,
+                HEARD_MAX >> 20
             ))),
             Ending::NotBegun { refused: true, .. } => Err(self
                 .unreachable("sudo refused the password; see what the inventory's `sudo` names")
@@ -107,8 +112,8 @@ impl Account<'_> {
         })
     }
 
-    fn failed(&self, operation: &str, ran: &Ran) -> ReachError {
-        let text = String::from_utf8_lossy(&ran.stderr);
+    fn failed(&self, operation: &str, ran: &Ran, secrets: &Secrets) -> ReachError {
+        let text = secrets.redaction().apply(&String::from_utf8_lossy(&ran.stderr));
         let tail = text.lines().rev().take(3).map(str::to_owned).collect::<Vec<_>>();
         ReachError::Failed {
             host: self.host.clone(),

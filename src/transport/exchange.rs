@@ -2,10 +2,13 @@
 //!
 //! A state machine without input or output of its own, so that SSH and this machine behave alike.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use zeroize::Zeroizing;
 
 use super::shell::Ran;
 use super::sudo::{Marks, Rise};
+use crate::model::redaction::Redaction;
 
 /// A talk under way.
 pub(super) struct Exchange<'a> {
@@ -17,8 +20,17 @@ pub(super) struct Exchange<'a> {
     stderr: Heard,
 }
 
-/// The most that is kept of one stream. Whoever says more has gone wild, and must not take our memory with it.
-const HEARD_MAX: usize = 256 << 20;
+/// The most that is heard of one stream. Whoever says more has gone wild, and must not take our memory with it. The
+/// longest sensible look holds a few hundred files of 256 KiB.
+pub(super) const HEARD_MAX: usize = 64 << 20;
+/// The most that is held of all streams together: a whole fleet may have gone wild.
+const HELD_MAX: usize = 512 << 20;
+/// What one stream may hold even then.
+const HELD_FREE: usize = 1 << 20;
+/// How much of the errors of a shell that did not begin is repeated.
+const TAIL_MAX_BYTES: usize = 2048;
+/// What is held of all streams now.
+static HELD: AtomicUsize = AtomicUsize::new(0);
 
 /// How far the sending has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +54,8 @@ pub(super) enum Next {
     Send(Zeroizing<Vec<u8>>),
     /// Send this, and nothing after it.
     SendLast(Zeroizing<Vec<u8>>),
+    /// Hang up: more was said than is heard.
+    HangUp,
 }
 
 /// What a talk came to.
@@ -93,7 +107,9 @@ impl<'a> Exchange<'a> {
 
     /// Takes in what came on standard output.
     pub fn hear_stdout(&mut self, bytes: &[u8]) -> Next {
-        self.stdout.take(bytes);
+        if !self.stdout.take(bytes) {
+            return Next::HangUp;
+        }
         match self.stage {
             Stage::Silent | Stage::Authenticating if self.stdout.has_new(&self.marks.ready) => {
                 self.send_script()
@@ -104,7 +120,9 @@ impl<'a> Exchange<'a> {
 
     /// Takes in what came on standard error.
     pub fn hear_stderr(&mut self, bytes: &[u8]) -> Next {
-        self.stderr.take(bytes);
+        if !self.stderr.take(bytes) {
+            return Next::HangUp;
+        }
         let password = match self.rise {
             Rise::Asking(password) if self.stderr.has_new(&self.marks.prompt) => password,
             Rise::Asking(_) | Rise::AsIs | Rise::Quiet => return Next::Listen,
@@ -127,6 +145,11 @@ impl<'a> Exchange<'a> {
         self.stage == Stage::Sent
     }
 
+    /// Tells whether more was said than is heard.
+    pub fn is_cut(&self) -> bool {
+        self.stdout.is_cut || self.stderr.is_cut
+    }
+
     /// Returns the script that stops this one, if it has begun. It has to run as the same account.
     pub fn stopper(&self) -> Option<String> {
         let pid = String::from_utf8_lossy(self.stdout.from(&self.marks.start)?.0)
@@ -142,7 +165,7 @@ impl<'a> Exchange<'a> {
 
     /// Says what the talk came to, given the exit status if one came.
     pub fn end(self, status: Option<i32>) -> Ending {
-        if self.stdout.is_cut || self.stderr.is_cut {
+        if self.is_cut() {
             return Ending::TooMuch;
         }
         match (self.stdout.from(&self.marks.start), status) {
@@ -161,8 +184,20 @@ impl<'a> Exchange<'a> {
             (_, status) => Ending::NotBegun {
                 status,
                 refused: self.stage == Stage::Refused,
-                tail: self.stderr.tail(&self.marks),
+                tail: self.tail(),
             },
+        }
+    }
+
+    /// Returns the last errors, without the password: a sudo that is none may have repeated it.
+    fn tail(&self) -> Vec<String> {
+        let tail = self.stderr.tail(&self.marks);
+        match self.rise {
+            Rise::Asking(password) => {
+                let redaction = Redaction::of([password.reveal()]);
+                tail.iter().map(|line| redaction.apply(line)).collect()
+            }
+            Rise::AsIs | Rise::Quiet => tail,
         }
     }
 
@@ -190,10 +225,17 @@ struct Heard {
 }
 
 impl Heard {
-    fn take(&mut self, bytes: &[u8]) {
-        let room = HEARD_MAX - self.bytes.len();
-        self.is_cut |= bytes.len() > room;
-        self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    /// Takes bytes in; says whether there was room for them.
+    fn take(&mut self, bytes: &[u8]) -> bool {
+        let whole = self.bytes.len() + bytes.len();
+        let held = HELD.load(Ordering::Relaxed) + bytes.len();
+        self.is_cut |= whole > HEARD_MAX || (held > HELD_MAX && whole > HELD_FREE);
+        if self.is_cut {
+            return false;
+        }
+        HELD.fetch_add(bytes.len(), Ordering::Relaxed);
+        self.bytes.extend_from_slice(bytes);
+        true
     }
 
     /// Tells whether a mark has come since the last one that was found.
@@ -215,7 +257,8 @@ impl Heard {
 
     /// Returns the last lines as people may read them.
     fn tail(&self, marks: &Marks) -> Vec<String> {
-        let text = String::from_utf8_lossy(&self.bytes).replace(&marks.prompt, "");
+        let end = &self.bytes[self.bytes.len().saturating_sub(TAIL_MAX_BYTES)..];
+        let text = String::from_utf8_lossy(end).replace(&marks.prompt, "");
         let lines: Vec<String> = text
             .lines()
             .map(str::trim)
@@ -223,6 +266,12 @@ impl Heard {
             .map(str::to_owned)
             .collect();
         lines[lines.len().saturating_sub(3)..].to_vec()
+    }
+}
+
+impl Drop for Heard {
+    fn drop(&mut self) {
+        HELD.fetch_sub(self.bytes.len(), Ordering::Relaxed);
     }
 }
 
@@ -331,13 +380,22 @@ mod tests {
     }
 
     #[test]
-    fn endless_output_is_thrown_away_and_said_to_be() {
+    fn whoever_says_too_much_is_hung_up_on() {
         let mut talk = Exchange::new(&Rise::AsIs, "yes");
         talk.open();
         let start = talk.marks.start.clone();
         talk.hear_stdout(format!("{start} 71\n").as_bytes());
-        talk.hear_stdout(&vec![b'y'; HEARD_MAX]);
-        assert_eq!(talk.stdout.bytes.len(), HEARD_MAX);
+        let mebibyte = vec![b'y'; 1 << 20];
+        let heard = (0..)
+            .take_while(|_| talk.hear_stdout(&mebibyte) == Next::Listen)
+            .count();
+        assert_eq!(heard, (HEARD_MAX >> 20) - 1);
+        assert_eq!(
+            talk.hear_stderr(b"oh"),
+            Next::Listen,
+            "each stream has its own room"
+        );
+        assert!(HELD.load(Ordering::Relaxed) >= heard << 20);
         assert_eq!(talk.end(Some(0)), Ending::TooMuch);
     }
 

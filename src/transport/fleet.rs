@@ -31,6 +31,10 @@ use super::shell::{Ran, Shell, ShellError};
 const LOOK: Duration = Duration::from_secs(120);
 /// The longest wait for a host's lock file, in seconds: an operation of another run may still hold it.
 const WAIT_SECS: u64 = 30;
+/// Shorter lines of errors may stand in a script by chance.
+const ECHO_MIN_BYTES: usize = 12;
+/// How much of the errors is read: the end.
+const ECHO_MAX_BYTES: usize = 64 * 1024;
 /// The longest that taking, renewing and freeing a lock may take in all.
 const LOCK: Duration = Duration::from_secs(WAIT_SECS + 30);
 
@@ -38,6 +42,7 @@ const LOCK: Duration = Duration::from_secs(WAIT_SECS + 30);
 pub struct FleetTransport {
     hosts: BTreeMap<HostId, Reachable>,
     connector: Arc<Connector>,
+    redactor: Redactor,
     secrets: Secrets,
     keyed: Keyed,
     state_dir: String,
@@ -78,6 +83,7 @@ impl FleetTransport {
         Self {
             hosts,
             connector,
+            redactor: Redactor::new(&secrets),
             secrets,
             keyed,
             state_dir: lower::STATE_DIR.to_owned(),
@@ -136,7 +142,7 @@ impl FleetTransport {
         if ran.is_err() {
             self.forget(host, &shell).await;
         }
-        ran
+        ran.map(|ran| without_echo(ran, script))
     }
 
     /// Forgets a connection, unless another has taken its place already.
@@ -180,7 +186,7 @@ impl FleetTransport {
 
     fn failed(&self, host: &HostId, operation: &str, ran: &Ran, refusal: &str) -> ReachError {
         let mut tail = self.lines(&String::from_utf8_lossy(&ran.stderr));
-        tail.extend((!refusal.is_empty()).then(|| refusal.to_owned()));
+        tail.extend(self.lines(refusal));
         ReachError::Failed {
             host: host.clone(),
             operation: operation.to_owned(),
@@ -190,7 +196,7 @@ impl FleetTransport {
     }
 
     fn lines(&self, text: &str) -> Vec<String> {
-        Redactor::plain(&self.secrets).lines(text)
+        self.redactor.lines(text)
     }
 
     async fn look_at(&self, host: &HostId, request: &LookRequest) -> Result<LookReply, ReachError> {
@@ -263,7 +269,7 @@ impl FleetTransport {
             .run(host, &script, LOCK, Retry::Yes)
             .await
             .map_err(perform::unknown)?;
-        Leg::read(&ran, &Redactor::plain(&self.secrets)).map(|_| ())
+        Leg::read(&ran, &self.redactor, 0).map(|_| ())
     }
 
     async fn ask_check(&self, host: &HostId, check: &Check, deadline: Duration) -> Result<Said, ReachError> {
@@ -309,7 +315,7 @@ impl FleetTransport {
         let what = match said.status {
             124 => format!("no end within {secs} s"),
             status => {
-                let last = self.lines(&text).pop().unwrap_or_default();
+                let last = self.redactor.clause(&text);
                 format!("status {status} {last}").trim_end().to_owned()
             }
         };
@@ -386,6 +392,7 @@ impl Transport for FleetTransport {
         };
         let means = Means {
             secrets: &self.secrets,
+            redactor: &self.redactor,
             keyed: self.keyed,
             state_dir: &self.state_dir,
             run,
@@ -422,6 +429,25 @@ impl Transport for FleetTransport {
                 *way = Way::Untried;
             }
         })
+    }
+}
+
+/// Takes lines of the script itself out of its errors: a shell that prints what it reads would repeat bodies with secrets
+/// in them, in the encoding of their transport.
+fn without_echo(ran: Ran, script: &str) -> Ran {
+    if ran.stderr.is_empty() {
+        return ran;
+    }
+    let said = String::from_utf8_lossy(&ran.stderr);
+    let own = |line: &&str| {
+        let line = line.trim_start_matches(['+', ' ']).trim_end();
+        line.len() < ECHO_MIN_BYTES || !script.contains(line)
+    };
+    let end = said.floor_char_boundary(said.len().saturating_sub(ECHO_MAX_BYTES));
+    let kept: String = said[end..].split_inclusive('\n').filter(own).collect();
+    Ran {
+        stderr: kept.into_bytes(),
+        ..ran
     }
 }
 

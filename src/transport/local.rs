@@ -1,5 +1,6 @@
 //! This machine as a host: the same talk with a child process.
 
+use std::ops::ControlFlow;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -84,7 +85,14 @@ async fn converse(
     // The child lives until it is judged: its group is found by its number.
     let mut child = spawn(account, &exchange.command())?;
     match tokio::time::timeout(deadline, listen(&mut child, &mut exchange)).await {
-        Ok(status) => account.judge(exchange.end(status), rise),
+        Ok(status) => {
+            if exchange.is_cut() {
+                if let Some(stopper) = exchange.stopper() {
+                    stop(account, rise, &stopper).await;
+                }
+            }
+            account.judge(exchange.end(status), rise)
+        }
         Err(_) => {
             if let Some(stopper) = exchange.stopper() {
                 stop(account, rise, &stopper).await;
@@ -135,13 +143,13 @@ async fn listen(child: &mut Child, talk: &mut Exchange<'_>) -> Option<i32> {
     ];
     let mut sending = Some(sending);
     let mut status = None;
-    apply(talk.open(), &mut sending);
-    loop {
+    let mut is_over = apply(talk.open(), &mut sending);
+    while is_over.is_continue() {
         tokio::select! {
             biased;
             next = hearing.recv() => match next {
-                Some(Heard::Stdout(bytes)) => apply(talk.hear_stdout(&bytes), &mut sending),
-                Some(Heard::Stderr(bytes)) => apply(talk.hear_stderr(&bytes), &mut sending),
+                Some(Heard::Stdout(bytes)) => is_over = apply(talk.hear_stdout(&bytes), &mut sending),
+                Some(Heard::Stderr(bytes)) => is_over = apply(talk.hear_stderr(&bytes), &mut sending),
                 None => break,
             },
             ended = child.wait(), if status.is_none() => status = Some(ended),
@@ -149,6 +157,9 @@ async fn listen(child: &mut Child, talk: &mut Exchange<'_>) -> Option<i32> {
         }
     }
     tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    if is_over.is_break() {
+        return None;
+    }
     let status = match status {
         Some(status) => status,
         None => child.wait().await,
@@ -164,14 +175,16 @@ fn exit_status(status: std::process::ExitStatus) -> i32 {
         .unwrap_or(-1)
 }
 
-/// Puts what is to be sent into the outbox, and closes it after the last.
-fn apply(next: Next, sending: &mut Option<mpsc::UnboundedSender<Zeroizing<Vec<u8>>>>) {
+/// Puts what is to be sent into the outbox, and closes it after the last. Breaks off where that is what comes next.
+fn apply(next: Next, sending: &mut Option<mpsc::UnboundedSender<Zeroizing<Vec<u8>>>>) -> ControlFlow<()> {
     // A writer that is gone means a child that reads no more: its exit status tells the rest.
     match next {
+        Next::HangUp => return ControlFlow::Break(()),
         Next::Listen => {}
         Next::Send(bytes) => drop(sending.as_ref().map(|sending| sending.send(bytes))),
         Next::SendLast(bytes) => drop(sending.take().map(|sending| sending.send(bytes))),
     }
+    ControlFlow::Continue(())
 }
 
 async fn write(mut stdin: ChildStdin, mut outbox: mpsc::UnboundedReceiver<Zeroizing<Vec<u8>>>) {

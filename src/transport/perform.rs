@@ -15,7 +15,8 @@ use crate::model::digest::Digest;
 use crate::model::id::ResourceKey;
 use crate::model::manifest::Owned;
 use crate::model::op::{Op, SettingValue, SettingsFormat};
-use crate::model::secret::{Secret, SecretRef};
+use crate::model::redaction::Redaction;
+use crate::model::secret::Secret;
 use crate::ports::{Call, Outcome, PerformError, Salt, Secrets};
 
 use super::lower::op::{self, Act, Before};
@@ -27,6 +28,8 @@ use super::shell::{Ran, ShellError};
 const EDITS_MAX: usize = 5;
 /// How many lines of what an op said are kept.
 const TAIL_MAX: usize = 15;
+/// How much of one line is kept.
+const LINE_MAX_CHARS: usize = 400;
 
 /// The keyed edit of settings files.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +50,8 @@ pub type EditKeys =
 pub(super) struct Means<'a, R> {
     /// Values of secrets.
     pub secrets: &'a Secrets,
+    /// What takes them out of what the host says.
+    pub redactor: &'a Redactor,
     /// The keyed edit.
     pub keyed: Keyed,
     /// The folder of the guard's files.
@@ -73,7 +78,6 @@ where
 struct Walk<'w, 'a, R> {
     means: &'w Means<'a, R>,
     call: &'w Call,
-    redactor: Redactor<'w>,
     /// Every op as shell; `None` for a keyed edit, which is spelled when its file was read.
     acts: Vec<Option<Act>>,
     /// The first op that is not done.
@@ -101,7 +105,6 @@ where
         Ok(Self {
             means,
             call,
-            redactor: Redactor::new(means.secrets, call),
             acts,
             next: 0,
             edit: None,
@@ -130,7 +133,7 @@ where
         let script = guard.perform(&self.call.fence, intents, &acts, &then);
         let ran = (self.means.run)(script, left).await.map_err(unknown)?;
         self.is_first = false;
-        Leg::read(&ran, &self.redactor)
+        Leg::read(&ran, self.means.redactor, acts.len())
     }
 
     /// Returns the acts of the next leg, and the op that is not among them.
@@ -150,13 +153,13 @@ where
         let done = leg.steps.iter().take_while(|step| step.status == 0).count();
         leg.steps
             .iter()
-            .for_each(|step| self.tail.extend(self.redactor.lines(&step.output)));
+            .for_each(|step| self.tail.extend(self.means.redactor.lines(&step.output)));
         let was_edit = self.edit.take().is_some();
         self.next += done;
         if let Some(step) = leg.steps.get(done) {
             let op = &self.call.ops[self.next];
             if !(was_edit && done == 0 && step.status == status::CHANGED && self.edits < EDITS_MAX) {
-                return Err(failed(op, step.status, self.redactor.lines(&step.output)));
+                return Err(failed(op, step.status, self.means.redactor.lines(&step.output)));
             }
             self.edits += 1;
             return Ok(None);
@@ -185,7 +188,7 @@ where
                 vec!["a step is missing from the answer".to_owned()],
             ));
         };
-        let stuck = |why: String| failed(op, 65, self.redactor.lines(&why));
+        let stuck = |why: String| failed(op, 65, self.means.redactor.lines(&why));
         let text = answer::file_text(path, reply).map_err(stuck)?;
         let set = set
             .iter()
@@ -233,10 +236,12 @@ pub(super) struct Leg {
 }
 
 impl Leg {
-    /// Reads what a script printed. A refusal of the guard is an error; a step that failed is not one yet.
-    pub fn read(ran: &Ran, redactor: &Redactor<'_>) -> Result<Self, PerformError> {
+    /// Reads what a script with so many acts printed. A refusal of the guard is an error; an act that failed is not one yet.
+    pub fn read(ran: &Ran, redactor: &Redactor, acts: usize) -> Result<Self, PerformError> {
         let said = String::from_utf8_lossy(&ran.stderr);
-        let reply = Reply::read(&ran.stdout).map_err(|why| PerformError::Unknown { why })?;
+        let reply = Reply::read(&ran.stdout).map_err(|why| PerformError::Unknown {
+            why: redactor.clause(&why),
+        })?;
         let refusal = reply.word("refused").unwrap_or_default().to_owned();
         let guard = |tail: String| PerformError::Failed {
             operation: "keep the guard's records".to_owned(),
@@ -244,71 +249,76 @@ impl Leg {
             tail: redactor.lines(&tail),
         };
         match ran.status {
-            0 if reply.is_whole => Ok(Self {
-                steps: reply.steps.clone(),
-                reply,
-            }),
-            status::STEP => Ok(Self {
-                steps: reply.steps.clone(),
-                reply,
-            }),
-            status::FENCED | status::BUSY => Err(PerformError::Fenced(refusal)),
+            0 if reply.is_whole => Self::fitting(reply, acts, Last::Done),
+            status::STEP => Self::fitting(reply, acts, Last::Failed),
+            status::FENCED | status::BUSY => Err(PerformError::Fenced(redactor.clause(&refusal))),
             status::DAMAGED | status::GUARD => Err(guard(format!("{said}\n{refusal}"))),
             other => {
-                let last = redactor.lines(&said).pop().unwrap_or_default();
+                let last = redactor.clause(&said);
                 Err(PerformError::Unknown {
                     why: format!("the script ended with status {other} {last}"),
                 })
             }
         }
     }
-}
 
-/// Takes secrets out of what a host said, also in the encodings in which a call wrote them.
-pub(super) struct Redactor<'a> {
-    secrets: &'a Secrets,
-    encoded: Vec<String>,
-}
-
-impl<'a> Redactor<'a> {
-    /// Makes a redactor for what the ops of a call write.
-    fn new(secrets: &'a Secrets, call: &Call) -> Self {
-        let references = call
-            .ops
-            .iter()
-            .flat_map(Op::bodies)
-            .flat_map(|body| body.secrets());
-        let encoded = |reference: &SecretRef| {
-            let value = secrets.get(&reference.source).map(Secret::reveal)?;
-            Some(reference.encoding.encode(value)).filter(|text| text.len() >= 4)
+    /// Refuses an answer whose steps are not those that were sent: nobody knows then which of them were done.
+    fn fitting(reply: Reply, acts: usize, last: Last) -> Result<Self, PerformError> {
+        let steps = &reply.steps;
+        let in_order = steps.iter().enumerate().all(|(index, step)| step.number == index);
+        let done = steps.iter().take_while(|step| step.status == 0).count();
+        let fits = match last {
+            Last::Done => steps.len() == acts && done == acts,
+            Last::Failed => steps.len() <= acts && done + 1 == steps.len(),
         };
-        Self {
-            secrets,
-            encoded: references.filter_map(encoded).collect(),
+        match in_order && fits {
+            true => Ok(Self {
+                steps: reply.steps.clone(),
+                reply,
+            }),
+            false => Err(PerformError::Unknown {
+                why: format!("the host's answer does not fit the {acts} steps that were sent"),
+            }),
         }
     }
+}
 
-    /// Makes a redactor for calls that write no secret.
-    pub fn plain(secrets: &'a Secrets) -> Self {
-        Self {
-            secrets,
-            encoded: Vec::new(),
-        }
+/// How the last step of an answer must have ended.
+#[derive(Debug, Clone, Copy)]
+enum Last {
+    Done,
+    Failed,
+}
+
+/// Makes lines for people of what a host said: the last ones, without secrets, none of them endless.
+pub(super) struct Redactor(Redaction);
+
+impl Redactor {
+    /// Makes one that takes these values out.
+    pub fn new(secrets: &Secrets) -> Self {
+        Self(secrets.redaction())
     }
 
     /// Returns the last lines of a text, without secrets.
     pub fn lines(&self, text: &str) -> Vec<String> {
-        // Longer forms first: an encoding may hold the plain value, whose stars would then hide the rest from the search.
-        let text = self
-            .encoded
-            .iter()
-            .fold(text.to_owned(), |text, encoded| text.replace(encoded, "***"));
-        let text = self.secrets.redact(&text);
+        let text = self.0.apply(text);
         let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
         lines[lines.len().saturating_sub(TAIL_MAX)..]
             .iter()
-            .map(|line| line.trim_end().to_owned())
+            .map(|line| shortened(line.trim_end()))
             .collect()
+    }
+
+    /// Returns a clause of what a host said: the last line.
+    pub fn clause(&self, text: &str) -> String {
+        self.lines(text).pop().unwrap_or_default()
+    }
+}
+
+fn shortened(line: &str) -> String {
+    match line.char_indices().nth(LINE_MAX_CHARS) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line.to_owned(),
     }
 }
 
@@ -352,4 +362,53 @@ fn filled(value: &SettingValue, secrets: &Secrets) -> Result<Value, HoleError> {
                 .collect::<Result<_, HoleError>>()?,
         ),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(stdout: &str, status: i32, acts: usize) -> Result<usize, String> {
+        let ran = Ran {
+            stdout: stdout.into(),
+            stderr: b"hunter2 went wrong\n".to_vec(),
+            status,
+        };
+        let secrets = Secrets::new([("env:P".parse().unwrap(), Secret::new("hunter2"))].into());
+        Leg::read(&ran, &Redactor::new(&secrets), acts)
+            .map(|leg| leg.steps.len())
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn steps_are_taken_only_as_they_were_sent() {
+        assert_eq!(read("step 0 0 \nstep 1 0 \nend\n", 0, 2), Ok(2));
+        assert_eq!(read("step 0 0 \nstep 1 7 \n", status::STEP, 3), Ok(2));
+        for (stdout, status) in [
+            ("step 0 0 \nend\n", 0),
+            ("step 0 0 \nstep 1 0 \nstep 2 0 \nend\n", 0),
+            ("step 1 0 \nstep 0 0 \nend\n", 0),
+            ("step 0 0 \nstep 1 3 \nend\n", 0),
+            ("step 0 0 \nstep 1 0 \n", status::STEP),
+            ("step 0 0 \nstep 1 0 \nstep 2 1 \n", status::STEP),
+            ("", status::STEP),
+        ] {
+            let error = read(stdout, status, 2).unwrap_err();
+            assert!(error.contains("does not fit the 2 steps"), "{stdout:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_answer_without_sense_leaves_the_end_unknown_and_repeats_no_secret() {
+        for (stdout, status) in [
+            ("", 0),
+            ("", 1),
+            ("garbage\n", 0),
+            ("hunter2\nend\n", 0),
+            ("\u{fffd}", 255),
+        ] {
+            let error = read(stdout, status, 1).unwrap_err();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! A host over SSH: scripts as sessions of one connection.
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -132,17 +133,25 @@ impl Session {
         let mut talk = Exchange::new(rise, script);
         match self.talk(&mut talk, deadline).await? {
             Some(Heard::Ended(status)) => self.account().judge(talk.end(status), rise),
+            Some(Heard::TooMuch) => {
+                self.stop(&talk, rise).await;
+                self.account().judge(talk.end(None), rise)
+            }
             Some(Heard::Refused) => Err(self
                 .account()
                 .unreachable("may not run commands: sshd refused to start one")
                 .into()),
             None => {
-                if let Some(stopper) = talk.stopper() {
-                    // Best effort: whether it worked or not, nobody knows how far the script had come.
-                    let _ = self.talk(&mut Exchange::new(rise, &stopper), STOPPING).await;
-                }
+                self.stop(&talk, rise).await;
                 Err(self.account().overdue(&talk, deadline))
             }
+        }
+    }
+
+    /// Stops a script by another. Best effort: either way nobody knows how far it had come.
+    async fn stop(&self, talk: &Exchange<'_>, rise: &Rise) {
+        if let Some(stopper) = talk.stopper() {
+            let _ = self.talk(&mut Exchange::new(rise, &stopper), STOPPING).await;
         }
     }
 
@@ -186,6 +195,8 @@ enum Heard {
     Ended(Option<i32>),
     /// sshd did not start the command.
     Refused,
+    /// More was said than is heard.
+    TooMuch,
 }
 
 /// Plays a talk through. Sending and hearing go on side by side: either alone would stop at a full window.
@@ -214,7 +225,7 @@ async fn hear(
 ) -> Heard {
     let mut sending = Some(sending);
     let mut status = None;
-    apply(talk.open(), &mut sending);
+    let mut is_over = apply(talk.open(), &mut sending);
     loop {
         let message = match status {
             None => hearing.wait().await,
@@ -223,26 +234,31 @@ async fn hear(
         };
         match message {
             None => return Heard::Ended(status),
-            Some(ChannelMsg::Data { data }) => apply(talk.hear_stdout(&data), &mut sending),
+            Some(ChannelMsg::Data { data }) => is_over = apply(talk.hear_stdout(&data), &mut sending),
             Some(ChannelMsg::ExtendedData { data, ext: STDERR }) => {
-                apply(talk.hear_stderr(&data), &mut sending);
+                is_over = apply(talk.hear_stderr(&data), &mut sending);
             }
             Some(ChannelMsg::ExitStatus { exit_status }) => status = i32::try_from(exit_status).ok(),
             Some(ChannelMsg::ExitSignal { signal_name, .. }) => status = Some(128 + number(&signal_name)),
             Some(ChannelMsg::Failure) => return Heard::Refused,
             Some(_) => {}
         }
+        if is_over.is_break() {
+            return Heard::TooMuch;
+        }
     }
 }
 
-/// Puts what is to be sent into the outbox, and closes it after the last.
-fn apply(next: Next, sending: &mut Option<mpsc::UnboundedSender<Zeroizing<Vec<u8>>>>) {
+/// Puts what is to be sent into the outbox, and closes it after the last. Breaks off where that is what comes next.
+fn apply(next: Next, sending: &mut Option<mpsc::UnboundedSender<Zeroizing<Vec<u8>>>>) -> ControlFlow<()> {
     // A teller that is gone means a connection that is gone: the missing exit status tells the rest.
     match next {
+        Next::HangUp => return ControlFlow::Break(()),
         Next::Listen => {}
         Next::Send(bytes) => drop(sending.as_ref().map(|sending| sending.send(bytes))),
         Next::SendLast(bytes) => drop(sending.take().map(|sending| sending.send(bytes))),
     }
+    ControlFlow::Continue(())
 }
 
 async fn tell(

@@ -24,8 +24,9 @@ pub fn answers(
     reply: &Reply,
     read_keys: &ReadKeys,
 ) -> BTreeMap<ResourceKey, Vec<Answer>> {
-    let seen = Seen::read(&Classes::of(probes), reply);
-    let mut commands = reply.all("command");
+    let classes = Classes::of(probes);
+    let seen = Seen::read(&classes, reply);
+    let mut commands = told(reply, "command", classes.commands.len()).into_iter();
     let mut answer = |probe: &Probe| match probe {
         Probe::Path { path, content } => seen.path(path, *content),
         Probe::Account(name) => seen.account(name),
@@ -49,6 +50,13 @@ pub fn answers(
 /// A clause, where it is no file or cannot be read.
 pub fn file_text(path: &str, reply: &Reply) -> Result<Option<String>, String> {
     Files::read(reply).text(path)
+}
+
+/// Returns what the commands of a name said; nothing where they are not as many as were asked, since nobody knows then
+/// which answer belongs to which question.
+fn told<'a>(reply: &'a Reply, name: &str, asked: usize) -> Vec<&'a Said> {
+    let said: Vec<&Said> = reply.all(name).collect();
+    if said.len() == asked { said } else { Vec::new() }
 }
 
 fn good(output: impl Into<String>) -> Answer {
@@ -248,7 +256,8 @@ impl Named {
 
 fn packages(classes: &Classes<'_>, reply: &Reply) -> Named {
     let mut answers = BTreeMap::new();
-    for (chunk, said) in look::chunks(&classes.packages).iter().zip(reply.all("package")) {
+    let chunks = look::chunks(&classes.packages);
+    for (chunk, said) in chunks.iter().zip(told(reply, "package", chunks.len())) {
         // dpkg-query says 1 where it does not know some of the names, and 2 where it cannot read its database.
         if said.status > 1 {
             answers.extend(
@@ -296,7 +305,8 @@ fn package(name: &str, lines: &[Vec<&str>]) -> Answer {
 
 fn units(classes: &Classes<'_>, reply: &Reply) -> Named {
     let mut answers = BTreeMap::new();
-    for (chunk, said) in look::chunks(&classes.units).iter().zip(reply.all("unit")) {
+    let chunks = look::chunks(&classes.units);
+    for (chunk, said) in chunks.iter().zip(told(reply, "unit", chunks.len())) {
         let text = said.text();
         let blocks: Vec<&str> = text
             .split("\n\n")
@@ -656,5 +666,27 @@ mod tests {
         let answers = answers_of(&probes, &Reply::default());
         assert_eq!(answers[0], bad(1, "/x cannot be read"));
         assert!(answers[1..].iter().all(|answer| answer.missing().is_some()));
+    }
+
+    #[test]
+    fn answers_that_are_not_as_many_as_the_questions_answer_none_of_them() {
+        let probe = |script: &str| Probe::Command {
+            script: script.to_owned(),
+            user: None,
+            timeout_secs: 5,
+        };
+        let probes = [probe("a"), probe("b"), Probe::Package("curl".to_owned())];
+        let mut said = reply("command", "x=1", "", 0);
+        let answers = answers_of(&probes, &said);
+        assert!(
+            answers.iter().all(|answer| answer.missing().is_some()),
+            "{answers:?}"
+        );
+        for name in ["command", "package", "package"] {
+            said.said.extend(reply(name, "", "", 0).said);
+        }
+        let answers = answers_of(&probes, &said);
+        assert_eq!((&answers[0], &answers[1]), (&good("x=1"), &good("")));
+        assert!(answers[2].missing().is_some(), "one call was asked, two answered");
     }
 }

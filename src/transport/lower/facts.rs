@@ -67,7 +67,7 @@ fn debian_arch(machine: &str) -> &str {
 fn memory(text: &str) -> u64 {
     let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
     let kib = total.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
-    kib.unwrap_or(0) * 1024
+    kib.unwrap_or(0).saturating_mul(1024)
 }
 
 /// Reads lines of size, type and mount point, leaving out what holds no data of the host's own.
@@ -109,7 +109,7 @@ fn gpus(text: &str) -> Vec<Gpu> {
             index,
             Gpu {
                 name: parts.next()?.to_owned(),
-                memory_bytes: mib * 1024 * 1024,
+                memory_bytes: mib.saturating_mul(1024 * 1024),
             },
         ))
     };
@@ -136,6 +136,13 @@ mod tests {
             disks(text),
             BTreeMap::from([("/".to_owned(), 1000), ("/srv/a b".to_owned(), 20)])
         );
+    }
+
+    #[test]
+    fn numbers_beyond_reason_stay_numbers() {
+        assert_eq!(memory("MemTotal: 18446744073709551615 kB\n"), u64::MAX);
+        assert_eq!(gpus("0, 18446744073709551615, x\n")[0].memory_bytes, u64::MAX);
+        assert!(disks(" 99999999999999999999 ext4 /\n").is_empty());
     }
 
     #[test]

@@ -43,9 +43,8 @@ impl Reply {
         let text = std::str::from_utf8(stdout).map_err(|_| "the answer is not text".to_owned())?;
         let mut reply = Self::default();
         for line in text.lines() {
-            reply
-                .line(line)
-                .ok_or_else(|| format!("the answer holds an odd line: {:.60}", line))?;
+            let odd = || format!("the answer holds an odd line: {}", beginning(line));
+            reply.line(line).ok_or_else(odd)?;
         }
         Ok(reply)
     }
@@ -72,9 +71,11 @@ impl Reply {
     }
 
     fn line(&mut self, line: &str) -> Option<()> {
+        // Nothing follows the end: what does is somebody else's.
+        (!self.is_whole).then_some(())?;
         let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
         match name {
-            "end" => self.is_whole = true,
+            "end" if rest.is_empty() => self.is_whole = true,
             "step" => self.steps.push(StepEnd::read(rest)?),
             "refused"
             | "token"
@@ -134,6 +135,11 @@ impl Said {
     }
 }
 
+/// A line that makes no sense may be endless.
+fn beginning(line: &str) -> &str {
+    &line[..line.floor_char_boundary(line.len().min(4096))]
+}
+
 fn decode(text: &str) -> Option<Vec<u8>> {
     base64::engine::general_purpose::STANDARD.decode(text).ok()
 }
@@ -169,5 +175,10 @@ mod tests {
         assert!(!reply.is_whole);
         assert!(Reply::read(format!("{text}end\n").as_bytes()).unwrap().is_whole);
         assert!(Reply::read(b"Welcome to this machine!\n").is_err());
+        assert!(Reply::read(b"end of it\n").is_err());
+        assert!(
+            Reply::read(b"token 7\nend\ntoken 8\n").is_err(),
+            "nothing follows the end"
+        );
     }
 }

@@ -228,12 +228,15 @@ fn filled(changes: &[&Change], outputs: &Outputs) -> Result<Vec<Op>, String> {
 /// The longest that a look may take.
 pub(super) const LOOK_TIME: Duration = Duration::from_secs(120);
 
+/// The longest that one op may take, whatever the plan says: ten years, as in declarations.
+const OP_MAX_SECS: u64 = 3650 * 86_400;
+
 /// Returns the longest that ops may take in all. Generous: what runs out of time ends as unknown, which costs a host.
 pub(super) fn deadline(ops: &[Op]) -> Duration {
     let secs = |op: &Op| match op {
         Op::Packages { .. } => 3600,
         Op::ControlUnit { .. } => 600,
-        Op::Run { timeout_secs, .. } => timeout_secs + 60,
+        Op::Run { timeout_secs, .. } => timeout_secs.saturating_add(60).min(OP_MAX_SECS),
         Op::WriteFile { .. }
         | Op::SetAttributes { .. }
         | Op::MakeDirectory { .. }

@@ -25,6 +25,7 @@ mod drift;
 mod explain;
 mod init;
 mod man;
+mod memory;
 mod plan;
 mod resume;
 mod schema;
@@ -91,6 +92,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
+    memory::watch();
     let mut console = Console::new(&cli.global);
     let exit = cli.command.run(&cli.global, &mut console);
     console.close(exit)

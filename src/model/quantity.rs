@@ -1,5 +1,8 @@
 //! Quantities as people write them: durations and sizes.
 
+/// The longest duration: beyond it clocks overflow, and nobody waits.
+const DURATION_MAX_SECS: u64 = 3650 * 86_400;
+
 /// Reads a duration such as `30s`, `5m`, `24h`, `7d`, `1h30m`; returns seconds.
 ///
 /// # Errors
@@ -26,7 +29,10 @@ pub fn parse_duration(text: &str) -> Result<u64, String> {
             .and_then(|part| seconds.checked_add(part))
             .ok_or_else(error)?;
     }
-    Ok(seconds)
+    match seconds <= DURATION_MAX_SECS {
+        true => Ok(seconds),
+        false => Err(format!("`{text}` is longer than ten years")),
+    }
 }
 
 /// Reads a size such as `512MiB`, `4GB`, `10KiB` or a number of bytes; returns bytes.

@@ -1,5 +1,7 @@
 //! Templates: minijinja, strict, with secrets and outputs as opaque tokens.
 
+mod bounds;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -263,6 +265,8 @@ fn add_filters(environment: &mut Environment<'static>) {
     });
     environment.add_filter("ip_is_private", |value: String| ip_is_private(&value));
     environment.add_filter("must", must);
+    environment.add_filter("indent", bounds::indent);
+    environment.add_filter("format", bounds::format);
     environment.add_test("secret", |value: Value| {
         value.downcast_object_ref::<SecretValue>().is_some()
     });

@@ -77,11 +77,30 @@ fn empty(name: &ModuleName, file: &str) -> Module {
 /// Reads every text file below a folder, by its path within it. A folder that is not there holds none.
 fn texts(reader: &mut Reader, folder: &Path) -> BTreeMap<String, Text> {
     let mut found = BTreeMap::new();
-    walk(reader, folder, "", &mut found);
+    walk(reader, folder, folder, "", &mut found);
     found
 }
 
-fn walk(reader: &mut Reader, folder: &Path, prefix: &str, found: &mut BTreeMap<String, Text>) {
+/// Reads a file of a module. A link that leads elsewhere would carry a file of the operator's own onto hosts.
+fn own_text(reader: &mut Reader, path: &Path, root: &Path) -> Option<(String, std::sync::Arc<str>)> {
+    let is_own = match (path.canonicalize(), root.parent().map(Path::canonicalize)) {
+        (Ok(path), Some(Ok(module))) => path.starts_with(module),
+        // What cannot be found is told when it is read.
+        (Err(_), _) | (_, None | Some(Err(_))) => true,
+    };
+    if is_own {
+        return reader.text(path, None);
+    }
+    let message = format!(
+        "`{}` is a link that leads out of its module",
+        super::reader::shown(path)
+    );
+    let found = Diagnostic::error(code::UNREADABLE, message).hint("put a copy of the file into the module");
+    reader.diagnostics.push(found);
+    None
+}
+
+fn walk(reader: &mut Reader, root: &Path, folder: &Path, prefix: &str, found: &mut BTreeMap<String, Text>) {
     let mut entries: Vec<_> = std::fs::read_dir(folder)
         .into_iter()
         .flatten()
@@ -92,8 +111,8 @@ fn walk(reader: &mut Reader, folder: &Path, prefix: &str, found: &mut BTreeMap<S
         let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
         // A link to a folder is not followed: it may lead back here.
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            walk(reader, &entry.path(), &format!("{name}/"), found);
-        } else if let Some((file, text)) = reader.text(&entry.path(), None) {
+            walk(reader, root, &entry.path(), &format!("{name}/"), found);
+        } else if let Some((file, text)) = own_text(reader, &entry.path(), root) {
             found.insert(
                 name,
                 Text {
@@ -115,7 +134,7 @@ fn data(reader: &mut Reader, folder: &Path) -> BTreeMap<String, toml::Value> {
         .collect();
     paths.sort();
     for path in paths {
-        let Some((file, text)) = reader.text(&path, None) else {
+        let Some((file, text)) = own_text(reader, &path, folder) else {
             continue;
         };
         let root = reader.parse(&file, &text);

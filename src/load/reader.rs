@@ -14,6 +14,9 @@ use crate::model::diagnostic::{Diagnostic, Diagnostics, Place, Sources};
 /// What `muster init` writes where only a person knows the value.
 pub(super) const PLACEHOLDER: &str = "<FILLIN>";
 
+/// The longest file that is read.
+const FILE_MAX_BYTES: u64 = 32 << 20;
+
 /// Texts and diagnostics of a loading.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
@@ -25,10 +28,7 @@ impl Reader {
     /// Reads a text file and keeps it. What goes wrong is said at the line that names the file, if there is one.
     pub(super) fn text(&mut self, path: &Path, named_at: Option<&Place>) -> Option<(String, Arc<str>)> {
         let file = shown(path);
-        match std::fs::read(path)
-            .map_err(|error| error.to_string())
-            .and_then(utf8)
-        {
+        match bytes(path).and_then(utf8) {
             Ok(text) => {
                 let text: Arc<str> = text.into();
                 self.sources.add(file.clone(), text.clone());
@@ -130,6 +130,19 @@ pub(super) fn entry_span(key: Range<usize>, value: &Spanned<DeValue<'_>>) -> Ran
         key.start..span.end
     } else {
         key
+    }
+}
+
+/// Reads a file, up to a length that no file which people wrote has: a device never ends.
+fn bytes(path: &Path) -> Result<Vec<u8>, String> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    let read =
+        std::fs::File::open(path).and_then(|file| file.take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes));
+    read.map_err(|error| error.to_string())?;
+    match bytes.len() as u64 > FILE_MAX_BYTES {
+        true => Err(format!("it is longer than {} MiB", FILE_MAX_BYTES >> 20)),
+        false => Ok(bytes),
     }
 }
 

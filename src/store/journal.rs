@@ -96,7 +96,7 @@ pub fn path(folder: &Path, run: &RunId) -> PathBuf {
 /// [`StoreError::Damaged`] names any other line that cannot be read; [`StoreError::Format`]; [`StoreError::Read`].
 pub fn read(path: &Path) -> Result<Recorded, StoreError> {
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|mut file| file.read_to_end(&mut bytes));
+    let read = super::open(path).and_then(|mut file| file.read_to_end(&mut bytes));
     read.map_err(|source| StoreError::Read {
         path: path.to_owned(),
         source,
@@ -164,6 +164,7 @@ impl Journal {
             path: path.to_owned(),
             source,
         };
+        super::open(path).map_err(unreadable)?;
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)

@@ -88,9 +88,20 @@ impl StoreError {
     }
 }
 
+/// Opens a file. What is none is refused before it is opened: a device never ends, and a pipe may never begin.
+fn open(path: &Path) -> std::io::Result<std::fs::File> {
+    match std::fs::metadata(path)?.is_file() {
+        true => std::fs::File::open(path),
+        false => Err(std::io::Error::other("it is no regular file")),
+    }
+}
+
 /// Reads a file as text.
 pub(crate) fn read_text(path: &Path) -> Result<String, StoreError> {
-    std::fs::read_to_string(path).map_err(|source| match source.kind() {
+    use std::io::Read as _;
+    let mut text = String::new();
+    let read = open(path).and_then(|mut file| file.read_to_string(&mut text));
+    read.map(|_| text).map_err(|source| match source.kind() {
         std::io::ErrorKind::InvalidData => StoreError::Damaged {
             path: path.to_owned(),
             why: "it is not UTF-8 text".to_owned(),

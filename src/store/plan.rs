@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{StoreError, atomic, blob, read_text};
+use crate::model::change::{Change, Undo};
 use crate::model::digest::Digest;
 use crate::model::id::{PlanId, RunId};
+use crate::model::op::Op;
 use crate::model::plan::{PLAN_FORMAT, Plan};
 
 /// Who made a plan and when.
@@ -122,6 +124,11 @@ pub fn load(path: &Path) -> Result<SavedPlan, StoreError> {
     if !is_whole {
         return Err(damaged("its digest does not match its content".to_owned()));
     }
+    // A digest finds accidents. Whoever forges a plan can make one, but no script under the name of something else.
+    if let Some(change) = plan.changes.values().find(|change| runs_wrongly(change)) {
+        let why = format!("{} runs a script, which only a `command` does", change.target);
+        return Err(damaged(why));
+    }
     Ok(SavedPlan {
         id,
         made,
@@ -160,6 +167,15 @@ pub fn next_run(folder: &Path, plan: &PlanId) -> Result<RunId, StoreError> {
     Ok(next.parse().expect("a plan id with a number is a run id"))
 }
 
+fn runs_wrongly(change: &Change) -> bool {
+    let undo = match &change.undo {
+        Undo::Exact(ops) | Undo::Inverse { ops, .. } => ops.as_slice(),
+        Undo::Impossible(_) => &[],
+    };
+    let mut ops = change.ops.iter().chain(undo);
+    change.target.key.kind.as_str() != "command" && ops.any(|op| matches!(op, Op::Run { .. }))
+}
+
 fn blobs(path: &Path) -> PathBuf {
     path.parent().unwrap_or(Path::new("")).join("blobs")
 }
@@ -169,7 +185,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
-    use crate::model::change::{Action, Change, Disruption, Keep, Reason, Undo};
+    use crate::model::change::{Action, Disruption, Keep, Reason};
     use crate::model::id::{ResourceId, ResourceKey};
     use crate::model::wave::RolloutPolicy;
 

@@ -86,7 +86,7 @@ impl Finding<'_> {
         } else {
             format!(" ({})", self.fields.join(", "))
         };
-        escape::controls(&format!("{}: {}{fields}", self.subject(), self.why))
+        escape::line(&format!("{}: {}{fields}", self.subject(), self.why))
     }
 }
 
@@ -342,7 +342,9 @@ fn message(text: &str) -> String {
 }
 
 fn property(text: &str) -> String {
-    message(text).replace(':', "%3A").replace(',', "%2C")
+    message(&escape::line(text))
+        .replace(':', "%3A")
+        .replace(',', "%2C")
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Contents of hosts and files, made harmless for terminals and documents.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use regex::Regex;
+use regex::{Captures, Regex};
 
 /// Returns a text in which no character acts on a terminal: control characters, and those that change the direction of
 /// writing, are spelled out. Tabs stay.
@@ -38,13 +39,21 @@ pub(super) fn acts(char: char) -> bool {
 pub fn line(text: &str) -> String {
     let text = controls(text);
     let text = AT_THE_START.replace(&text, "$1\\u{3a}:");
-    ANYWHERE.replace_all(&text, "\\u{23}$1").into_owned()
+    spell_hashes(&text, "\\u{23}").into_owned()
+}
+
+/// Spells all but the last of the signs before a bracket out, so that no two are left side by side.
+fn spell_hashes<'t>(text: &'t str, spelled: &str) -> Cow<'t, str> {
+    ANYWHERE.replace_all(text, |found: &Captures<'_>| {
+        let signs = found[0].len() - found[1].len();
+        spelled.repeat(signs) + &found[1]
+    })
 }
 
 static AT_THE_START: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"^(\s*)::").expect("the pattern is well formed"));
 static ANYWHERE: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"#(#+[A-Za-z0-9]*\[)").expect("the pattern is well formed"));
+    LazyLock::new(|| Regex::new(r"#+(#[A-Za-z0-9]*\[)").expect("the pattern is well formed"));
 
 /// Returns several lines, each made harmless.
 pub fn lines(text: &str) -> String {
@@ -55,6 +64,7 @@ pub fn lines(text: &str) -> String {
 /// the same. JSON itself asks for that only below U+0020.
 pub fn json(text: &str) -> String {
     let acts = |char| char != '\n' && acts(char);
+    let text = spell_hashes(text, "\\u0023");
     text.chars()
         .fold(String::with_capacity(text.len()), |mut out, char| {
             if acts(char) {
@@ -109,7 +119,7 @@ mod tests {
                 "x \\u{23}#[set-env name=A;]b \\u{23}#[x]",
             ),
             ("##vso[task.x]", "\\u{23}#vso[task.x]"),
-            ("###teamcity[x", "\\u{23}##teamcity[x"),
+            ("###teamcity[x", "\\u{23}\\u{23}#teamcity[x"),
             ("## Heading [1]", "## Heading [1]"),
             ("é##", "é##"),
         ];
@@ -121,9 +131,12 @@ mod tests {
 
     #[test]
     fn json_means_the_same_and_acts_on_nothing() {
-        let value = serde_json::json!({ "a": "\u{9b}31m\u{202e}\u{100000}\u{7f}\u{1b}é\n" });
+        let value = serde_json::json!({ "a": "##[x]\u{9b}31m\u{202e}\u{100000}\u{7f}\u{1b}é\n" });
         let text = json(&value.to_string());
-        assert!(!text.contains(acts) && text.contains('é'), "{text:?}");
+        assert!(
+            !text.contains(acts) && text.contains('é') && !text.contains("##"),
+            "{text:?}"
+        );
         assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
     }
 

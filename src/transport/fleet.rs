@@ -172,15 +172,16 @@ impl FleetTransport {
             .run(host, script, deadline, retry)
             .await
             .map_err(unreachable)?;
-        let reply = Reply::read(&ran.stdout).unwrap_or_default();
-        let refusal = reply.word("refused").unwrap_or_default().to_owned();
-        match ran.status {
-            0 if reply.is_whole => Ok(reply),
-            status::HELD => Err(LockError::Held(holder(&reply).unwrap_or_else(Holder::busy))),
-            status::FENCED => Err(LockError::Lost),
-            status::NOT_OURS | status::DAMAGED => Err(LockError::NotOurs(refusal)),
-            status::BUSY => Err(LockError::Held(Holder::busy())),
-            _ => Err(self.failed(host, what, &ran, &refusal).into()),
+        let reply = Reply::read(&ran.stdout).map_err(|why| self.failed(host, what, &ran, &why))?;
+        // A status without the guard's own sentence is somebody else's.
+        let refusal = reply.word("refused").map(|why| self.redactor.clause(why));
+        match (ran.status, refusal) {
+            (0, None) if reply.is_whole => Ok(reply),
+            (status::HELD, Some(_)) => Err(LockError::Held(holder(&reply).unwrap_or_else(Holder::busy))),
+            (status::FENCED, Some(_)) => Err(LockError::Lost),
+            (status::NOT_OURS | status::DAMAGED, Some(refusal)) => Err(LockError::NotOurs(refusal)),
+            (status::BUSY, Some(_)) => Err(LockError::Held(Holder::busy())),
+            (_, refusal) => Err(self.failed(host, what, &ran, &refusal.unwrap_or_default()).into()),
         }
     }
 

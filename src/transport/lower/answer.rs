@@ -49,7 +49,7 @@ pub fn answers(
 /// # Errors
 /// A clause, where it is no file or cannot be read.
 pub fn file_text(path: &str, reply: &Reply) -> Result<Option<String>, String> {
-    Files::read(reply).text(path)
+    Files::read(reply, 1).text(path)
 }
 
 /// Returns what the commands of a name said; nothing where they are not as many as were asked, since nobody knows then
@@ -100,7 +100,7 @@ struct Seen {
 impl Seen {
     fn read(classes: &Classes<'_>, reply: &Reply) -> Self {
         Self {
-            files: Files::read(reply),
+            files: Files::read(reply, look::stat_calls(classes)),
             salt: reply.word("salt").map(|salt| salt.as_bytes().to_vec()),
             passwd: table(reply.first("passwd")),
             groups: table(reply.first("group")),
@@ -372,6 +372,8 @@ struct Files {
     prints: BTreeMap<Vec<u8>, String>,
     texts: BTreeMap<Vec<u8>, Vec<u8>>,
     errors: Vec<String>,
+    /// Whether there are as many answers about paths as questions: with one missing, nothing that it was about is absent.
+    is_complete: bool,
 }
 
 /// What stat(1) said of one path.
@@ -385,8 +387,11 @@ struct Stat {
 }
 
 impl Files {
-    fn read(reply: &Reply) -> Self {
-        let mut files = Self::default();
+    fn read(reply: &Reply, stat_calls: usize) -> Self {
+        let mut files = Self {
+            is_complete: reply.all("stat").count() == stat_calls,
+            ..Self::default()
+        };
         for (name, said) in &reply.said {
             match name.as_str() {
                 "stat" => files.read_stats(said),
@@ -473,6 +478,7 @@ impl Files {
             return Ok(());
         }
         match own.first() {
+            _ if !self.is_complete => Err(format!("{path} cannot be read: the host's answer is not whole")),
             Some(line) => Err(line.trim_start_matches("stat: ").to_owned()),
             // A name that stat writes in another way cannot be found; then all that it missed must have been absent.
             None if !self.errors.is_empty() && self.errors.iter().all(|line| says_absent(line)) => Ok(()),

@@ -80,6 +80,11 @@ pub(super) fn chunks<'a>(class: &BTreeSet<&'a str>) -> Vec<Vec<&'a str>> {
     all.chunks(ARGUMENTS_MAX).map(<[&str]>::to_vec).collect()
 }
 
+/// Returns how many times a look asks stat(1).
+pub(super) fn stat_calls(classes: &Classes<'_>) -> usize {
+    chunks(&classes.paths).len() + chunks(&classes.keys_of).len()
+}
+
 /// Spells all probes. Needs `say_salt` before it, for prints.
 pub fn sections(probes: &BTreeMap<ResourceKey, Vec<Probe>>) -> String {
     let classes = Classes::of(probes);

@@ -86,10 +86,10 @@ async fn converse(
     let mut child = spawn(account, &exchange.command())?;
     match tokio::time::timeout(deadline, listen(&mut child, &mut exchange)).await {
         Ok(status) => {
-            if exchange.is_cut() {
-                if let Some(stopper) = exchange.stopper() {
-                    stop(account, rise, &stopper).await;
-                }
+            if exchange.is_cut()
+                && let Some(stopper) = exchange.stopper()
+            {
+                stop(account, rise, &stopper).await;
             }
             account.judge(exchange.end(status), rise)
         }

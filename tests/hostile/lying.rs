@@ -193,9 +193,9 @@ fn acts_by(liar: &Liar, lie: &str) -> Told {
     let host = format!(
         r#"{PAINT}
 case $script in
-*$'\nsay_host '*) begin; truth ;;
 *$'\nlock_host '*) begin; printf 'token 7\nend\n' ;;
-*$'\nrenew_lock\n'* | *$'\nrelease_lock '*) begin; echo end ;;
+*$'\nrenew_lock '* | *$'\nrelease_lock '* | *$'\nunreserve_host '*) begin; echo end ;;
+*$'\nsay_host '* | *$'\nreserve_host '*) begin; truth ;;
 *'op_0() {{'*) {lie} ;;
 *) begin; echo end ;;
 esac"#
@@ -251,8 +251,9 @@ fn a_lock_that_is_no_lock_is_not_taken() {
         "begin; printf 'refused '; paint; exit 92",
         "begin; paint; exit 93",
     ] {
-        let host =
-            format!("{PAINT}\ncase $script in\n*$'\\nsay_host '*) begin; truth ;;\n*) {answer} ;;\nesac");
+        let host = format!(
+            "{PAINT}\ncase $script in\n*$'\\nsay_host '* | *$'\\nreserve_host '*) begin; truth ;;\n*) {answer} ;;\nesac"
+        );
         liar.tells(&host);
         let told = liar.muster(&["apply", "-y", "--no-input"]);
         assert!(

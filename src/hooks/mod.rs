@@ -41,11 +41,12 @@ impl LocalHooks {
             Call::Webhook { url, headers } => webhook::post(url, headers, text, timeout, &self.secrets).await,
         };
         // A program may find a secret by other ways than ours, and an address may say itself back.
+        let redaction = self.secrets.redaction();
         said.tail
             .iter_mut()
-            .for_each(|line| *line = self.secrets.redact(line));
+            .for_each(|line| *line = redaction.apply(line));
         if let Err(error) = &mut said.result {
-            error.why = self.secrets.redact(&error.why);
+            error.why = redaction.apply(&error.why);
         }
         said
     }

@@ -6,28 +6,26 @@ use crate::model::event::{Event, GateId};
 use crate::model::gate::{Gate, Verdict};
 use crate::model::id::HostId;
 use crate::ports::Said;
-use crate::rollout::gates::Watch;
+use crate::rollout::gates::{Answer, Watch};
 
 use super::crew::Crew;
 
 impl Crew<'_, '_> {
-    /// Asks a gate's question again and again. A host that does not answer has not said yes.
+    /// Asks a gate's question again and again. A host that could not be asked has said neither yes nor no.
     pub(super) async fn ask(&self, id: &GateId, host: &HostId, gate: &Gate) -> Vec<Event> {
         let ports = &self.run.ports;
         let began = ports.clock.now();
         let mut watch = Watch::default();
         loop {
             let deadline = Duration::from_secs(gate.within_secs.clamp(1, ANSWER_SECS_MAX));
-            let said = match ports.transport.ask(host, &gate.check, deadline).await {
-                Ok(said) => said,
-                Err(error) => Said {
-                    good: false,
-                    what: error.to_string(),
-                },
+            let (answer, what) = match ports.transport.ask(host, &gate.check, deadline).await {
+                Ok(Said { good: true, what }) => (Answer::Good, what),
+                Ok(Said { good: false, what }) => (Answer::Bad, what),
+                Err(error) => (Answer::None, error.to_string()),
             };
             let passed = ports.clock.now().duration_since(began).as_secs();
-            let (open, why) = match watch.judge(gate, passed.unsigned_abs(), said.good, &said.what) {
-                Verdict::Open => (true, said.what),
+            let (open, why) = match watch.judge(gate, passed.unsigned_abs(), answer, &what) {
+                Verdict::Open => (true, what),
                 Verdict::Shut { why } => (false, why),
                 Verdict::Wait { again_after_secs, .. } => {
                     ports.clock.sleep(Duration::from_secs(again_after_secs)).await;

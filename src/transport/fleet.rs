@@ -274,22 +274,41 @@ impl FleetTransport {
     }
 
     async fn ask_check(&self, host: &HostId, check: &Check, deadline: Duration) -> Result<Said, ReachError> {
-        match check {
-            Check::Command(command) => self.ask_command(host, command, deadline).await,
+        let (url, status, contains) = match check {
+            Check::Command(command) => return self.ask_command(host, command, deadline).await,
             Check::Http {
                 url,
                 status,
                 contains,
-            } => {
-                let check = gate::HttpCheck {
-                    url,
-                    status: *status,
-                    contains: contains.as_deref(),
-                };
-                Ok(gate::http(&*self.shell(host, Retry::Yes).await?, check, deadline).await)
-            }
+            } => (url, *status, contains.as_deref()),
             Check::Tcp { address, port } => {
-                Ok(gate::tcp(&*self.shell(host, Retry::Yes).await?, address, *port, deadline).await)
+                let shell = self.shell(host, Retry::Yes).await?;
+                let asked = gate::tcp(&*shell, address, *port, deadline).await;
+                return self.asked(host, &shell, asked).await;
+            }
+        };
+        let shell = self.shell(host, Retry::Yes).await?;
+        let check = gate::HttpCheck {
+            url,
+            status,
+            contains,
+        };
+        let asked = gate::http(&*shell, check, deadline).await;
+        self.asked(host, &shell, asked).await
+    }
+
+    /// Forgets a connection over which nothing could be asked, so that the next question makes another.
+    async fn asked(
+        &self,
+        host: &HostId,
+        shell: &Arc<dyn Shell>,
+        asked: Result<Said, gate::NotAsked>,
+    ) -> Result<Said, ReachError> {
+        match asked {
+            Ok(said) => Ok(said),
+            Err(gate::NotAsked(why)) => {
+                self.forget(host, shell).await;
+                Err(ReachError::Unreachable(why))
             }
         }
     }

@@ -8,7 +8,7 @@ use hyper_util::rt::TokioIo;
 
 use crate::ports::Said;
 
-use super::shell::{Shell, Stream};
+use super::shell::{DialError, Shell, Stream};
 
 /// The longest body that a gate reads.
 const BODY_MAX_BYTES: usize = 1024 * 1024;
@@ -25,33 +25,67 @@ pub(super) struct HttpCheck<'a> {
 }
 
 /// Asks whether something accepts a TCP connection.
-pub(super) async fn tcp(shell: &dyn Shell, address: &str, port: u16, deadline: Duration) -> Said {
+pub(super) async fn tcp(
+    shell: &dyn Shell,
+    address: &str,
+    port: u16,
+    deadline: Duration,
+) -> Result<Said, NotAsked> {
     let asked = async {
-        shell
-            .dial(address, port)
-            .await
-            .map(|_| format!("{address}:{port} answers"))
+        shell.dial(address, port).await?;
+        Ok(format!("{address}:{port} answers"))
     };
     within(deadline, asked).await
 }
 
 /// Asks by HTTP GET.
-pub(super) async fn http(shell: &dyn Shell, check: HttpCheck<'_>, deadline: Duration) -> Said {
+pub(super) async fn http(
+    shell: &dyn Shell,
+    check: HttpCheck<'_>,
+    deadline: Duration,
+) -> Result<Said, NotAsked> {
     within(deadline, get(shell, check)).await
 }
 
-async fn within(deadline: Duration, asked: impl Future<Output = Result<String, String>>) -> Said {
-    match tokio::time::timeout(deadline, asked).await {
-        Ok(Ok(what)) => Said { good: true, what },
-        Ok(Err(what)) => Said { good: false, what },
-        Err(_) => Said {
-            good: false,
-            what: format!("no answer within {} s", deadline.as_secs_f32()),
-        },
+/// The host could not be asked, and why. That says nothing of what was to be asked.
+#[derive(Debug)]
+pub(super) struct NotAsked(pub(super) String);
+
+/// Why an answer is not good.
+enum Bad {
+    Answer(String),
+    NotAsked(String),
+}
+
+impl From<String> for Bad {
+    fn from(what: String) -> Self {
+        Self::Answer(what)
     }
 }
 
-async fn get(shell: &dyn Shell, check: HttpCheck<'_>) -> Result<String, String> {
+impl From<DialError> for Bad {
+    fn from(error: DialError) -> Self {
+        match error {
+            DialError::Refused(what) => Self::Answer(what),
+            DialError::NoWay(why) => Self::NotAsked(why),
+        }
+    }
+}
+
+async fn within(
+    deadline: Duration,
+    asked: impl Future<Output = Result<String, Bad>>,
+) -> Result<Said, NotAsked> {
+    let (good, what) = match tokio::time::timeout(deadline, asked).await {
+        Ok(Ok(what)) => (true, what),
+        Ok(Err(Bad::Answer(what))) => (false, what),
+        Ok(Err(Bad::NotAsked(why))) => return Err(NotAsked(why)),
+        Err(_) => (false, format!("no answer within {} s", deadline.as_secs_f32())),
+    };
+    Ok(Said { good, what })
+}
+
+async fn get(shell: &dyn Shell, check: HttpCheck<'_>) -> Result<String, Bad> {
     let url = url::Url::parse(check.url).map_err(|error| format!("`{}` is no URL: {error}", check.url))?;
     let name = url
         .host_str()
@@ -67,7 +101,7 @@ async fn get(shell: &dyn Shell, check: HttpCheck<'_>) -> Result<String, String> 
         .map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"));
     let path = &url[url::Position::BeforePath..url::Position::AfterQuery];
     let (status, body) = exchange(stream, &authority, path).await?;
-    judge(check, status, &body)
+    Ok(judge(check, status, &body)?)
 }
 
 async fn exchange(stream: Box<dyn Stream>, authority: &str, path: &str) -> Result<(u16, Vec<u8>), String> {

@@ -13,7 +13,7 @@ use super::connector::Connector;
 use super::greeter::Greeter;
 use super::peer::Peer;
 use super::setup::set_up;
-use super::shell::Stream;
+use super::shell::{DialError, Stream};
 use super::ssh_config::{self, Settings};
 use crate::model::target::SshTarget;
 use crate::ports::ReachError;
@@ -147,7 +147,7 @@ fn behind(name: &str, error: ReachError) -> ReachError {
 
 impl Link {
     /// Opens a TCP stream from the host's own point of view.
-    pub async fn dial(&self, address: &str, port: u16) -> Result<Box<dyn Stream>, String> {
+    pub async fn dial(&self, address: &str, port: u16) -> Result<Box<dyn Stream>, DialError> {
         let channel = self
             .handle
             .channel_open_direct_tcpip(address, u32::from(port), "127.0.0.1", 0)
@@ -155,15 +155,16 @@ impl Link {
         match channel {
             Ok(channel) => Ok(Box::new(channel.into_stream())),
             Err(russh::Error::ChannelOpenFailure(why)) => Err(match why {
-                russh::ChannelOpenFailure::AdministrativelyProhibited => {
-                    format!(
-                        "{} forbids it; set `AllowTcpForwarding yes` in its sshd_config",
-                        self.peer
-                    )
-                }
-                why => format!("no connection to {address}:{port} from there ({why:?})"),
+                russh::ChannelOpenFailure::AdministrativelyProhibited => DialError::NoWay(format!(
+                    "{} forbids it; set `AllowTcpForwarding yes` in its sshd_config",
+                    self.peer
+                )),
+                why => DialError::Refused(format!("no connection to {address}:{port} from there ({why:?})")),
             }),
-            Err(error) => Err(format!("the connection to {} is gone: {error}", self.peer)),
+            Err(error) => Err(DialError::NoWay(format!(
+                "the connection to {} is gone: {error}",
+                self.peer
+            ))),
         }
     }
 

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::exchange::{Exchange, Next};
 use super::root::{self, Account};
-use super::shell::{Ran, Shell, ShellError, Stream};
+use super::shell::{DialError, Ran, Shell, ShellError, Stream};
 use super::sudo::Rise;
 use crate::model::id::HostId;
 use crate::model::target::Sudo;
@@ -61,12 +61,12 @@ impl Shell for LocalShell {
         })
     }
 
-    fn dial<'a>(&'a self, address: &'a str, port: u16) -> BoxFuture<'a, Result<Box<dyn Stream>, String>> {
+    fn dial<'a>(&'a self, address: &'a str, port: u16) -> BoxFuture<'a, Result<Box<dyn Stream>, DialError>> {
         Box::pin(async move {
             let stream = tokio::net::TcpStream::connect((address, port)).await;
             stream
                 .map(|stream| Box::new(stream) as Box<dyn Stream>)
-                .map_err(|error| error.to_string())
+                .map_err(|error| DialError::Refused(error.to_string()))
         })
     }
 

@@ -21,11 +21,22 @@ pub trait Shell: Send + Sync {
     /// Opens a TCP stream from the host's own point of view: `127.0.0.1` is the host.
     ///
     /// # Errors
-    /// A clause that says why there is no stream.
-    fn dial<'a>(&'a self, address: &'a str, port: u16) -> BoxFuture<'a, Result<Box<dyn Stream>, String>>;
+    /// [`DialError`].
+    fn dial<'a>(&'a self, address: &'a str, port: u16) -> BoxFuture<'a, Result<Box<dyn Stream>, DialError>>;
 
     /// Closes the connection. Closing twice is no error.
     fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// Why there is no stream.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DialError {
+    /// The host tried, and nobody answers there.
+    #[error("{0}")]
+    Refused(String),
+    /// The host was not asked: the connection to it is gone, or it forbids such streams.
+    #[error("{0}")]
+    NoWay(String),
 }
 
 /// Bytes both ways.

@@ -14,7 +14,7 @@ use super::connector::Connector;
 use super::exchange::{Exchange, Next};
 use super::link::{self, Link};
 use super::root::{self, Account};
-use super::shell::{Ran, Shell, ShellError, Stream};
+use super::shell::{DialError, Ran, Shell, ShellError, Stream};
 use super::sudo::Rise;
 use crate::model::id::HostId;
 use crate::model::target::{SshTarget, Sudo};
@@ -69,11 +69,11 @@ impl Shell for SshShell {
         Box::pin(self.session.converse(&self.rise, script, deadline))
     }
 
-    fn dial<'a>(&'a self, address: &'a str, port: u16) -> BoxFuture<'a, Result<Box<dyn Stream>, String>> {
+    fn dial<'a>(&'a self, address: &'a str, port: u16) -> BoxFuture<'a, Result<Box<dyn Stream>, DialError>> {
         Box::pin(async move {
             self.session
                 .link()
-                .map_err(|error| error.to_string())?
+                .map_err(|error| DialError::NoWay(error.to_string()))?
                 .dial(address, port)
                 .await
         })

@@ -2,6 +2,7 @@
 
 mod client;
 mod faults;
+mod gate;
 mod host_key;
 mod jump;
 mod login;

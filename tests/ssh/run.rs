@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use muster::ports::ReachError;
-use muster::transport::shell::ShellError;
+use muster::transport::shell::{DialError, ShellError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::client::{Client, text};
@@ -227,7 +227,7 @@ async fn a_stream_is_opened_from_the_hosts_point_of_view() {
         .await
         .err()
         .expect("nobody listens there");
-    assert!(why.contains("no connection to 127.0.0.1"), "{why}");
+    assert!(matches!(&why, DialError::Refused(why) if why.contains("no connection to 127.0.0.1")), "{why}");
 }
 
 #[tokio::test]

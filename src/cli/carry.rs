@@ -284,12 +284,25 @@ pub fn who() -> String {
     let named = |name| std::env::var(name).ok().filter(|name| !name.is_empty());
     let user = named("USER")
         .or_else(|| named("LOGNAME"))
+        .or_else(account)
         .unwrap_or_else(|| "somebody".to_owned());
     let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     match machine.trim() {
         "" => user,
         machine => format!("{user}@{machine}"),
     }
+}
+
+/// Returns the name of the account that runs this, where the environment does not say it: a job or a service has none.
+fn account() -> Option<String> {
+    use std::os::unix::fs::MetadataExt as _;
+    let uid = std::fs::metadata("/proc/self").ok()?.uid().to_string();
+    let accounts = std::fs::read_to_string("/etc/passwd").ok()?;
+    accounts.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid).then(|| name.to_owned())
+    })
 }
 
 /// Returns where every secret of a plan is to be had.

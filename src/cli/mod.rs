@@ -27,6 +27,7 @@ mod init;
 mod man;
 mod memory;
 mod plan;
+mod render;
 mod resume;
 mod schema;
 mod secret;
@@ -72,6 +73,7 @@ macro_rules! verbs {
 verbs! {
     validate::Validate,
     plan::Plan,
+    render::Render,
     apply::Apply,
     resume::Resume,
     adopt::Adopt,

@@ -279,7 +279,8 @@ fn with_needed(desired: &Desired, limit: &BTreeSet<HostId>) -> BTreeSet<HostId> 
     needed.chain(limit.iter().cloned()).collect()
 }
 
-fn recorded_facts(seen: &Observation) -> FactsSeen {
+/// Returns the facts that a recording holds.
+pub fn recorded_facts(seen: &Observation) -> FactsSeen {
     let known = seen
         .hosts
         .iter()

@@ -131,6 +131,8 @@ codes! {
         "Outputs are declared on `command` resources: `outputs = { address = \"pattern\" }`.";
     MODULE_NEEDED = 314, "A module is used without one that it needs.",
         "`needs` lists modules that must be used on the same host.";
+    FACT_NOT_RECORDED = 315, "A template reads a fact, and nobody looks.",
+        "`muster render` looks at no host. Keep a look with `muster plan --record FILE` and render with `--recorded FILE`.";
 
     BAD_POLICY = 401, "The rollout policy cannot be kept.",
         "The message says which rule and why.";

@@ -30,8 +30,23 @@ pub struct Wished {
     pub desired: Desired,
     /// Hosts whose facts a template read and nobody has gathered: gather them and desire again.
     pub facts_wanted: BTreeSet<HostId>,
+    /// Where these facts were read.
+    pub facts_holes: Vec<FactsHole>,
     /// What is wrong.
     pub diagnostics: Diagnostics,
+}
+
+/// A place at which a template reads facts that nobody has gathered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FactsHole {
+    /// The host that is rendered.
+    pub host: HostId,
+    /// The module.
+    pub module: ModuleName,
+    /// The host whose facts are read.
+    pub wanted: HostId,
+    /// Where.
+    pub place: Place,
 }
 
 /// Renders, expands and checks everything that the inventory's modules declare, for every host.

@@ -11,3 +11,4 @@ mod login;
 mod looks;
 mod ownership;
 mod restarts;
+mod verbs;

@@ -8,7 +8,7 @@ use crate::model::module::Module;
 use crate::plan::scope::FACTS_WANTED;
 use crate::plan::template::RenderError;
 
-use super::Wish;
+use super::{FactsHole, Wish};
 
 impl<'a> Wish<'a> {
     /// Turns a failed rendering into a request for facts, a held host, or a diagnostic.
@@ -29,7 +29,16 @@ impl<'a> Wish<'a> {
                     let held = format!("its templates read facts of `{wanted}`, which did not answer: {why}");
                     self.wished.desired.hosts.entry(host.id.clone()).or_default().held = Some(held);
                 }
-                None => drop(self.wished.facts_wanted.insert(wanted)),
+                None => {
+                    let place = in_template(module, error).unwrap_or_else(|| place.clone());
+                    self.wished.facts_holes.push(FactsHole {
+                        host: host.id.clone(),
+                        module: module.name.clone(),
+                        wanted: wanted.clone(),
+                        place,
+                    });
+                    self.wished.facts_wanted.insert(wanted);
+                }
             }
             return;
         }
@@ -37,10 +46,7 @@ impl<'a> Wish<'a> {
             "cannot render module `{}` for `{}`: {}",
             module.name, host.id, error.message
         );
-        let template = error
-            .template
-            .as_ref()
-            .and_then(|name| Some((module.templates.get(name)?, error.line?)));
+        let template = in_template(module, error);
         let (mend, said) = self.mend(
             host,
             used,
@@ -49,10 +55,7 @@ impl<'a> Wish<'a> {
         );
         let mut diagnostic = Diagnostic::error(code::TEMPLATE, message);
         diagnostic = match template {
-            Some((text, line)) => {
-                let place = Place::in_text(&text.file, &text.text, line, error.range.clone());
-                diagnostic.at(place, "in this template").and(mend, said)
-            }
+            Some(place) => diagnostic.at(place, "in this template").and(mend, said),
             None => diagnostic.at(place.clone(), "here").and(mend, said),
         };
         if error.is_undefined {
@@ -88,4 +91,10 @@ impl<'a> Wish<'a> {
             (_, None) => (used.origin.clone(), "used here".to_owned()),
         }
     }
+}
+
+/// Returns the place within a template file at which rendering failed.
+fn in_template(module: &Module, error: &RenderError) -> Option<Place> {
+    let text = module.templates.get(error.template.as_ref()?)?;
+    Some(Place::in_text(&text.file, &text.text, error.line?, error.range.clone()))
 }

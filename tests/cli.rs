@@ -521,7 +521,10 @@ fn rendered(more: &str) -> Folder {
     Folder::new(&[
         ("inventories/demo.toml", inventory),
         ("modules/app/module.toml", &format!("{RENDERED}{more}")),
-        ("modules/app/templates/size.j2", "one\nthreads = {{ facts.cpus }}\n"),
+        (
+            "modules/app/templates/size.j2",
+            "one\nthreads = {{ facts.cpus }}\n",
+        ),
     ])
 }
 
@@ -531,14 +534,22 @@ fn a_host_is_rendered_whole_without_a_look_and_without_a_secret() {
     let page = folder.run(&["render", "a", "-q"]);
     insta::assert_snapshot!(page);
     let one = folder.run(&["render", "a", "-q", "--path", "/etc/app/app.toml"]);
-    assert_eq!(one.out, "port = 8000\npassword = \"(secret env:NOBODY_SET_THIS)\"\n");
+    assert_eq!(
+        one.out,
+        "port = 8000\npassword = \"(secret env:NOBODY_SET_THIS)\"\n"
+    );
     let none = folder.run(&["render", "a", "--path", "/etc/app/ap.toml"]);
     assert_eq!(none.code, 1);
     assert!(none.err.contains("did you mean `/etc/app/app.toml`"), "{none}");
-    let json = folder.run(&["render", "a", "--json", "--path", "/etc/app/peers"]).out;
+    let json = folder
+        .run(&["render", "a", "--json", "--path", "/etc/app/peers"])
+        .out;
     let last: serde_json::Value = serde_json::from_str(json.lines().last().unwrap()).unwrap();
     assert_eq!(last["spec"]["content"], "peer = (? address of a)\n");
-    assert_eq!(last["needs"], serde_json::json!(["command[identity]@a", "directory[/etc/app]@a"]));
+    assert_eq!(
+        last["needs"],
+        serde_json::json!(["command[identity]@a", "directory[/etc/app]@a"])
+    );
 }
 
 #[test]
@@ -547,14 +558,25 @@ fn a_rendered_tree_is_written_again_the_same_and_over_nobody() {
     let tree = folder.0.path().join("out/a");
     let read = |name: &str| std::fs::read_to_string(tree.join(name)).unwrap();
     assert_eq!(folder.run(&["render", "a", "--out", "out/a"]).code, 0);
-    let first = (read("files/etc/app/app.toml"), read("resources.txt"), read("files/etc/app/key"));
+    let first = (
+        read("files/etc/app/app.toml"),
+        read("resources.txt"),
+        read("files/etc/app/key"),
+    );
     assert_eq!(first.2, "(sensitive, not shown)");
-    assert!(first.1.contains("command[identity]") && !first.1.contains("port = 8000"), "{}", first.1);
+    assert!(
+        first.1.contains("command[identity]") && !first.1.contains("port = 8000"),
+        "{}",
+        first.1
+    );
     assert_eq!(folder.run(&["render", "a", "--out", "out/a"]).code, 0);
     assert_eq!(first.0, read("files/etc/app/app.toml"));
     let refused = folder.run(&["render", "a", "--out", "modules"]);
     assert_eq!(refused.code, 1, "{refused}");
-    assert!(refused.err.contains("did not write there") && refused.err.contains("--force"), "{refused}");
+    assert!(
+        refused.err.contains("did not write there") && refused.err.contains("--force"),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -563,10 +585,22 @@ fn a_fact_that_nobody_recorded_is_named_at_its_line() {
     let ran = folder.run(&["render", "a", "-q", "--out", "out"]);
     insta::assert_snapshot!(ran);
     assert!(!folder.0.path().join("out").exists(), "half a tree is none");
-    let facts = serde_json::to_value(muster::model::observation::Facts { cpus: 7, ..Default::default() }).unwrap();
+    let facts = serde_json::to_value(muster::model::observation::Facts {
+        cpus: 7,
+        ..Default::default()
+    })
+    .unwrap();
     let host = serde_json::json!({ "reach": "reached", "machine": null, "facts": facts, "manifest": "absent", "answers": {} });
     let seen = serde_json::json!({ "format": 1, "by_version": "0", "observation": { "taken_at": "2026-11-21T08:00:00Z", "hosts": { "a": host } } });
     std::fs::write(folder.0.path().join("seen.json"), seen.to_string()).unwrap();
-    let ran = folder.run(&["render", "a", "-q", "--recorded", "seen.json", "--path", "/etc/app/size"]);
+    let ran = folder.run(&[
+        "render",
+        "a",
+        "-q",
+        "--recorded",
+        "seen.json",
+        "--path",
+        "/etc/app/size",
+    ]);
     assert_eq!(ran.out, "one\nthreads = 7\n", "{ran}");
 }

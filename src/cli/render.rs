@@ -61,7 +61,12 @@ impl Args {
         let holes = wished.facts_holes.iter().filter(|hole| hole.host == self.host);
         found.extend(holes.map(|hole| self.hole(hole)));
         console.diagnostics(&found, &context.sources);
-        let entries = wished.desired.hosts.get(&self.host).into_iter().flat_map(|host| &host.entries);
+        let entries = wished
+            .desired
+            .hosts
+            .get(&self.host)
+            .into_iter()
+            .flat_map(|host| &host.entries);
         let resources = entries.map(|(key, entry)| Rendered {
             key: key.clone(),
             spec: entry.spec.encode(),
@@ -79,7 +84,11 @@ impl Args {
             Some(folder) => self.write(&rendering, folder, console)?,
             None => self.print(rendering, console)?,
         }
-        Ok(if found.has_errors() { Exit::Error } else { Exit::Done })
+        Ok(if found.has_errors() {
+            Exit::Error
+        } else {
+            Exit::Done
+        })
     }
 
     fn facts(&self, context: &Context, console: &mut Console) -> Result<FactsSeen, Exit> {
@@ -103,15 +112,25 @@ impl Args {
         let record = format!("muster plan -l {} --record seen.json", hole.wanted);
         let hint = match &self.recorded {
             Some(path) => format!("`{}` has no facts of that host: `{record}`", path.display()),
-            None => format!("`{record}`, then `muster render {} --recorded seen.json`", self.host),
+            None => format!(
+                "`{record}`, then `muster render {} --recorded seen.json`",
+                self.host
+            ),
         };
-        Diagnostic::error(code::FACT_NOT_RECORDED, message).at(hole.place.clone(), "this fact").hint(hint)
+        Diagnostic::error(code::FACT_NOT_RECORDED, message)
+            .at(hole.place.clone(), "this fact")
+            .hint(hint)
     }
 
     fn print(&self, mut rendering: Rendering, console: &mut Console) -> Result<(), Exit> {
         if let Some(path) = &self.path {
-            let names: Vec<String> = rendering.resources.iter().map(|rendered| rendered.key.name.clone()).collect();
-            let is_named = |rendered: &Rendered| rendered.key.name == *path || rendered.key.to_string() == *path;
+            let names: Vec<String> = rendering
+                .resources
+                .iter()
+                .map(|rendered| rendered.key.name.clone())
+                .collect();
+            let is_named =
+                |rendered: &Rendered| rendered.key.name == *path || rendered.key.to_string() == *path;
             rendering.resources.retain(is_named);
             if rendering.resources.is_empty() {
                 console.error(&format!("`{}` has no resource `{path}`", self.host));

@@ -62,7 +62,9 @@ fn readable(value: &Value) -> Value {
             let has_hole = items
                 .iter()
                 .any(|item| item.get("secret").is_some() || item.get("output").is_some());
-            let body = has_hole.then(|| serde_json::from_value::<Body>(value.clone()).ok()).flatten();
+            let body = has_hole
+                .then(|| serde_json::from_value::<Body>(value.clone()).ok())
+                .flatten();
             match body {
                 Some(body) => body.to_string().into(),
                 None => items.iter().map(readable).collect(),
@@ -105,7 +107,11 @@ pub fn listing(rendering: &Rendering) -> String {
 }
 
 fn sum(rendering: &Rendering) -> String {
-    format!("{} on {}.", count(rendering.resources.len(), "resource"), rendering.host)
+    format!(
+        "{} on {}.",
+        count(rendering.resources.len(), "resource"),
+        rendering.host
+    )
 }
 
 fn resource(rendered: &Rendered, with_content: bool) -> Vec<Line> {
@@ -132,7 +138,9 @@ fn field(name: &str, value: &Value) -> Vec<Line> {
     match value {
         Value::String(text) if text.contains('\n') => {
             let head = Line::new(Tone::Plain, 4, format!("{name}:"));
-            let rest = text.lines().map(|line| Line::new(Tone::Plain, 6, format!("| {line}")));
+            let rest = text
+                .lines()
+                .map(|line| Line::new(Tone::Plain, 6, format!("| {line}")));
             std::iter::once(head).chain(rest).collect()
         }
         Value::String(text) => vec![Line::new(Tone::Plain, 4, format!("{name}: {text}"))],

@@ -111,7 +111,10 @@ mod tests {
         let gate = gate(60, 4);
         for (now, is_good) in [(0, true), (2, true), (3, false), (4, true), (7, true)] {
             assert!(
-                matches!(watch.judge(&gate, now, if is_good { Answer::Good } else { Answer::Bad }, ""), Verdict::Wait { .. }),
+                matches!(
+                    watch.judge(&gate, now, if is_good { Answer::Good } else { Answer::Bad }, ""),
+                    Verdict::Wait { .. }
+                ),
                 "at {now}"
             );
         }
@@ -142,7 +145,11 @@ mod tests {
         let (mut watch, gate) = (Watch::default(), gate(100, 0));
         let mut pauses = Vec::new();
         let mut now = 0;
-        while let Verdict::Wait { again_after_secs, why } = watch.judge(&gate, now, Answer::None, "no route") {
+        while let Verdict::Wait {
+            again_after_secs,
+            why,
+        } = watch.judge(&gate, now, Answer::None, "no route")
+        {
             assert_eq!(why, "could not be asked: no route");
             pauses.push(again_after_secs);
             now += again_after_secs;
@@ -156,14 +163,28 @@ mod tests {
         watch.judge(&gate, 0, Answer::None, "");
         watch.judge(&gate, 2, Answer::None, "");
         let wait = watch.judge(&gate, 6, Answer::Bad, "status 500");
-        assert!(matches!(wait, Verdict::Wait { again_after_secs: 2, .. }));
+        assert!(matches!(
+            wait,
+            Verdict::Wait {
+                again_after_secs: 2,
+                ..
+            }
+        ));
     }
 
     #[test]
     fn what_was_good_before_a_gap_does_not_count_after_it() {
         let (mut watch, gate) = (Watch::default(), gate(60, 4));
-        for (now, answer) in [(0, Answer::Good), (2, Answer::None), (4, Answer::Good), (7, Answer::Good)] {
-            assert!(matches!(watch.judge(&gate, now, answer, ""), Verdict::Wait { .. }), "at {now}");
+        for (now, answer) in [
+            (0, Answer::Good),
+            (2, Answer::None),
+            (4, Answer::Good),
+            (7, Answer::Good),
+        ] {
+            assert!(
+                matches!(watch.judge(&gate, now, answer, ""), Verdict::Wait { .. }),
+                "at {now}"
+            );
         }
         assert_eq!(watch.judge(&gate, 8, Answer::Good, ""), Verdict::Open);
     }

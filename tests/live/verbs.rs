@@ -20,8 +20,17 @@ fn a_part_is_applied_and_the_rest_is_left_as_it_was() {
     project.module(FILES);
     let ran = project.muster(&["apply", "-y", "--no-input", "--target", "file[/etc/app/*]@h1"]);
     assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
-    assert!(ran.stdout.contains("comes along: needed by file[/etc/app/a.conf]"), "{}", ran.stdout);
-    assert!(ran.stdout.contains("Limited to 2 of 6 changes."), "{}", ran.stdout);
+    assert!(
+        ran.stdout
+            .contains("comes along: needed by file[/etc/app/a.conf]"),
+        "{}",
+        ran.stdout
+    );
+    assert!(
+        ran.stdout.contains("Limited to 2 of 6 changes."),
+        "{}",
+        ran.stdout
+    );
     assert_eq!(fleet.sh("h1", "cat /etc/app/a.conf"), "a\n");
     fleet.sh("h1", "test ! -e /etc/other.conf");
     fleet.sh("h2", "test ! -e /etc/app");
@@ -36,7 +45,13 @@ fn a_part_is_applied_and_the_rest_is_left_as_it_was() {
 
     // What is no longer declared goes only where it is aimed at.
     project.module(&FILES.replace("[[file]]\npath = \"/etc/other.conf\"\ncontent = \"b\\n\"\n", ""));
-    let ran = project.muster(&["apply", "-y", "--no-input", "--exclude", "file[/etc/other.conf]@h2"]);
+    let ran = project.muster(&[
+        "apply",
+        "-y",
+        "--no-input",
+        "--exclude",
+        "file[/etc/other.conf]@h2",
+    ]);
     assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
     fleet.sh("h1", "test ! -e /etc/other.conf");
     fleet.sh("h2", "test -e /etc/other.conf");
@@ -52,21 +67,42 @@ fn hooks_around_a_saved_plan_are_called_once_and_told_of_the_run() {
     let script = format!("cat >> {calls}; echo >> {calls}\n", calls = calls.display());
     std::fs::write(&note, script).unwrap();
     let hook = |name: &str, on: &str| {
-        format!("[[hook]]\nname = \"{name}\"\non = \"{on}\"\ncommand = [\"sh\", \"{}\"]\n", note.display())
+        format!(
+            "[[hook]]\nname = \"{name}\"\non = \"{on}\"\ncommand = [\"sh\", \"{}\"]\n",
+            note.display()
+        )
     };
-    let moments = ["before-plan", "after-plan", "before-run", "before-wave", "after-wave", "after-run", "failure"];
+    let moments = [
+        "before-plan",
+        "after-plan",
+        "before-run",
+        "before-wave",
+        "after-wave",
+        "after-run",
+        "failure",
+    ];
     let hooks: String = moments.iter().map(|on| hook(on, on)).collect();
     project.extend_inventory(&format!("\n[policy]\nbatch = 1\n{hooks}"));
     let ran = project.muster(&["plan", "--no-input", "-o", "saved.plan.json"]);
     assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
-    assert!(ran.stdout.contains("\nHooks\n  before-run before-run: runs `sh"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("\nHooks\n  before-run before-run: runs `sh"),
+        "{}",
+        ran.stdout
+    );
     let ran = project.muster(&["apply", "saved.plan.json", "-y", "--no-input"]);
     assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
     let told = std::fs::read_to_string(calls).unwrap();
     let row = |line: &str| {
         let told: serde_json::Value = serde_json::from_str(line).expect("a hook is told JSON");
         let has_run = told.get("run").is_some();
-        serde_json::json!([told["on"], has_run, told["wave"]["hosts"], told["outcome"]["exit"]]).to_string()
+        serde_json::json!([
+            told["on"],
+            has_run,
+            told["wave"]["hosts"],
+            told["outcome"]["exit"]
+        ])
+        .to_string()
     };
     let told: Vec<String> = told.lines().map(row).collect();
     assert_eq!(

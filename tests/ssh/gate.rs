@@ -74,16 +74,26 @@ async fn a_gate_goes_on_over_a_new_connection_where_the_old_one_is_gone() {
     let transport = transport(&client);
     let (open, shut) = (sshd.port, free_port());
     assert!(ask(&transport, open).await.expect("asked").good);
-    let said = ask(&transport, shut).await.expect("asked: nobody listens there, which is an answer");
+    let said = ask(&transport, shut)
+        .await
+        .expect("asked: nobody listens there, which is an answer");
     assert!(!said.good && said.what.contains("no connection to"), "{said:?}");
     cut.notify_waiters();
     // The end of the connection may be noticed at this question or have been noticed before it.
     let during = ask(&transport, open).await;
     assert!(
-        matches!(&during, Err(ReachError::Unreachable(_)) | Ok(Said { good: true, .. })),
+        matches!(
+            &during,
+            Err(ReachError::Unreachable(_)) | Ok(Said { good: true, .. })
+        ),
         "{during:?}"
     );
-    assert!(ask(&transport, open).await.expect("asked over a new connection").good);
+    assert!(
+        ask(&transport, open)
+            .await
+            .expect("asked over a new connection")
+            .good
+    );
     assert_eq!(sshd.logins(), 2);
 }
 

@@ -227,7 +227,10 @@ async fn a_stream_is_opened_from_the_hosts_point_of_view() {
         .await
         .err()
         .expect("nobody listens there");
-    assert!(matches!(&why, DialError::Refused(why) if why.contains("no connection to 127.0.0.1")), "{why}");
+    assert!(
+        matches!(&why, DialError::Refused(why) if why.contains("no connection to 127.0.0.1")),
+        "{why}"
+    );
 }
 
 #[tokio::test]

@@ -50,7 +50,11 @@ pub fn write(folder: &Path, files: &[(String, String)], is_forced: bool) -> Resu
         return Err(TreeError::NotOurs(folder.to_owned()));
     }
     let names: BTreeSet<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
-    for name in ours.iter().flatten().filter(|name| !names.contains(name.as_str())) {
+    for name in ours
+        .iter()
+        .flatten()
+        .filter(|name| !names.contains(name.as_str()))
+    {
         // A name in the list that leads elsewhere, or names a folder, was not written by us.
         if let Ok(path) = place(folder, name, false) {
             let _ = std::fs::remove_file(&path);
@@ -103,7 +107,9 @@ fn place(folder: &Path, name: &str, makes_folders: bool) -> Result<PathBuf, Tree
 fn replace(path: &Path, text: &str) -> Result<(), TreeError> {
     let written = || {
         let folder = path.parent().unwrap_or(Path::new("."));
-        let mut file = tempfile::Builder::new().permissions(permissions()).tempfile_in(folder)?;
+        let mut file = tempfile::Builder::new()
+            .permissions(permissions())
+            .tempfile_in(folder)?;
         file.write_all(text.as_bytes())?;
         file.persist(path).map_err(|error| error.error)?;
         Ok(())
@@ -133,7 +139,10 @@ mod tests {
     use super::*;
 
     fn files(names: &[&str]) -> Vec<(String, String)> {
-        names.iter().map(|name| ((*name).to_owned(), format!("{name}\n"))).collect()
+        names
+            .iter()
+            .map(|name| ((*name).to_owned(), format!("{name}\n")))
+            .collect()
     }
 
     #[test]
@@ -148,7 +157,10 @@ mod tests {
         let strange = folder.path().join("strange");
         std::fs::create_dir(&strange).unwrap();
         std::fs::write(strange.join("mine"), "x").unwrap();
-        assert!(matches!(write(&strange, &files(&["a"]), false), Err(TreeError::NotOurs(_))));
+        assert!(matches!(
+            write(&strange, &files(&["a"]), false),
+            Err(TreeError::NotOurs(_))
+        ));
         write(&strange, &files(&["a"]), true).unwrap();
         assert!(strange.join("mine").exists() && strange.join("a").exists());
     }
@@ -162,7 +174,13 @@ mod tests {
         write(&tree, &files(&["a"]), false).unwrap();
         std::os::unix::fs::symlink(&other, tree.join("etc")).unwrap();
         for name in ["etc/a", "../other/a", "/etc/a"] {
-            assert!(matches!(write(&tree, &files(&[name]), false), Err(TreeError::Outside { .. })), "{name}");
+            assert!(
+                matches!(
+                    write(&tree, &files(&[name]), false),
+                    Err(TreeError::Outside { .. })
+                ),
+                "{name}"
+            );
         }
         // A link in a file's own place is replaced; a list that names what lies elsewhere removes nothing there.
         std::fs::remove_file(tree.join("etc")).unwrap();

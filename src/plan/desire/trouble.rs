@@ -96,5 +96,10 @@ impl<'a> Wish<'a> {
 /// Returns the place within a template file at which rendering failed.
 fn in_template(module: &Module, error: &RenderError) -> Option<Place> {
     let text = module.templates.get(error.template.as_ref()?)?;
-    Some(Place::in_text(&text.file, &text.text, error.line?, error.range.clone()))
+    Some(Place::in_text(
+        &text.file,
+        &text.text,
+        error.line?,
+        error.range.clone(),
+    ))
 }

@@ -2,7 +2,7 @@
 FLEET ?= rehearsal
 HOSTS ?= 3
 
-.PHONY: demo test bench lint audit fleet-up fleet-down clean
+.PHONY: demo test soak bench lint audit fleet-up fleet-down clean
 
 demo: ## a fleet of five, from an inventory to a mended drift
 	@tests/setup/all
@@ -12,6 +12,10 @@ demo: ## a fleet of five, from an inventory to a mended drift
 test: ## everything
 	@tests/setup/all
 	@tests/run
+
+soak: ## ten thousand pretended runs with faults; SEEDS=n for another number
+	@tests/setup/rust
+	MUSTER_SIM_RUNS=$(or $(SEEDS),10000) cargo test --locked --release --test simulation seeds -- --nocapture
 
 bench:
 	@tests/setup/rust

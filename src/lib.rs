@@ -20,6 +20,7 @@ pub mod ports;
 pub mod report;
 pub mod resource;
 pub mod rollout;
+pub mod sim;
 pub mod store;
 pub mod transport;
 pub mod vault;

@@ -96,7 +96,8 @@ fn step(host: &mut Host, spec: &Spec, owned: Option<&Owned>, consumed: Option<&C
         context,
     });
     let made_keys = spec.made_keys(before.present(), owned);
-    host.begin();
+    host.kept.clear();
+    host.begin("now");
     perform(host, &ops);
     let after = look(host, spec);
     let invocation = after.present().and_then(|actual| spec.invocation(actual));

@@ -116,6 +116,7 @@ impl Claims {
             let mut next_beat = self.ports.clock.sleep(beat);
             loop {
                 tokio::select! {
+                    biased;
                     () = &mut next_beat => break,
                     Some(host) = renewals.next() => drop(under_way.remove(&host)),
                 }

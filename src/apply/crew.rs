@@ -7,6 +7,7 @@ use crate::model::change::Change;
 use crate::model::event::{CheckOutcome, Event};
 use crate::model::id::{HostId, ResourceId, ResourceKey};
 use crate::model::manifest::{Manifest, Owned};
+use crate::model::observation::{Answer, Observed};
 use crate::model::plan::Plan;
 use crate::ports::{Fence, LockError, LookReply, LookRequest, ReachError};
 use crate::resource::Spec;
@@ -22,6 +23,8 @@ pub(super) struct Crew<'r, 'p> {
     // INVARIANT: no guard of these is held across an await.
     /// What each manifest owned when this session first looked, before it changed anything: what an undo brings back.
     before: Mutex<BTreeMap<HostId, BTreeMap<ResourceKey, Owned>>>,
+    /// What ran on each host when it was looked at before its wave: for each unit the name of its start.
+    starts: Mutex<BTreeMap<ResourceId, String>>,
     /// What each manifest owns now.
     owned: Mutex<BTreeMap<HostId, BTreeMap<ResourceKey, Owned>>>,
 }
@@ -32,6 +35,7 @@ impl<'r, 'p> Crew<'r, 'p> {
             run,
             claims: Claims::new(run.ports.clone(), run.claimant(), reserved),
             before: Mutex::default(),
+            starts: Mutex::default(),
             owned: Mutex::default(),
         }
     }
@@ -92,6 +96,7 @@ impl<'r, 'p> Crew<'r, 'p> {
         };
         let stale = fresh::stale(self.run.plan, host, &changes, &reply, trust);
         self.keep_manifest(host, &reply);
+        self.keep_starts(&changes, &reply.answers);
         if stale.is_empty() {
             CheckOutcome::Fresh
         } else {
@@ -105,6 +110,47 @@ impl<'r, 'p> Crew<'r, 'p> {
     /// A clause, if it is not held.
     pub(super) fn fence(&self, host: &HostId) -> Result<Fence, String> {
         self.claims.fence(host)
+    }
+
+    /// Notes what runs now: the name of its start, which is empty where nothing runs.
+    pub(super) fn keep_starts(&self, changes: &[&Change], answers: &BTreeMap<ResourceKey, Vec<Answer>>) {
+        let start = |change: &&Change| {
+            let key = &change.target.key;
+            let spec = Spec::decode(key.kind.as_str(), &change.spec).ok()?;
+            let start = match spec.read(answers.get(key)?) {
+                Observed::Unknown(_) => return None,
+                Observed::Absent => None,
+                Observed::Present(actual) => spec.invocation(&actual),
+            };
+            Some((change.target.clone(), start.unwrap_or_default()))
+        };
+        let starts = changes
+            .iter()
+            .filter(|change| change.keep.starts)
+            .filter_map(start);
+        self.starts
+            .lock()
+            .expect("nothing panics under it")
+            .extend(starts);
+    }
+
+    /// Returns the name of the start that runs, as far as it is known.
+    pub(super) fn start(&self, id: &ResourceId) -> Option<String> {
+        let starts = self.starts.lock().expect("nothing panics under it");
+        starts.get(id).cloned()
+    }
+
+    /// Forgets what runs on a host, since something may have started it anew.
+    pub(super) fn forget_starts(&self, host: &HostId) {
+        let mut starts = self.starts.lock().expect("nothing panics under it");
+        starts.retain(|id, _| id.host != *host);
+    }
+
+    /// Notes entries that a manifest has, or will have if the call that writes them comes to it.
+    pub(super) fn keep_intents(&self, host: &HostId, intents: &BTreeMap<ResourceKey, Owned>) {
+        let mut owned = self.owned.lock().expect("nothing panics under it");
+        let owned = owned.entry(host.clone()).or_default();
+        owned.extend(intents.clone());
     }
 
     fn keep_manifest(&self, host: &HostId, reply: &LookReply) {

@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use crate::model::change::{Action, Change, Keep};
 use crate::model::digest::Digest;
 use crate::model::manifest::{Origin, Owned, OwnedState, StartedWith};
+use crate::model::op::{Op, UnitVerb};
 use crate::model::plan::Take;
 
 /// Returns what is written before a change begins.
 ///
 /// A deletion keeps what the manifest said of the resource, so that a run that never comes back leaves something that can still be
 /// told from what somebody changed by hand.
-pub(super) fn intent(change: &Change, before: Option<&Owned>) -> Owned {
+///
+/// `start` names what runs now, if that is known: where it is about to be restarted, what is looked at after an interruption is held to it.
+pub(super) fn intent(change: &Change, before: Option<&Owned>, start: Option<&str>) -> Owned {
     let entry = entry(&change.spec, &change.keep);
     let kept = before.cloned().unwrap_or_else(|| entry.clone());
     match change.action {
@@ -21,11 +24,43 @@ pub(super) fn intent(change: &Change, before: Option<&Owned>) -> Owned {
         },
         Action::Create | Action::Update | Action::Replace => Owned {
             state: OwnedState::Intent,
-            started_with: kept.started_with,
+            started_with: match restarts(change) {
+                true => replaced(&kept, start),
+                false => kept.started_with,
+            },
             outputs: kept.outputs,
             ..entry
         },
     }
+}
+
+/// Says whether a change restarts or reloads something, which nothing that is there shows.
+pub(super) fn restarts(change: &Change) -> bool {
+    let is_restart = |op: &Op| {
+        let verb = match op {
+            Op::ControlUnit { verb, .. } => *verb,
+            _ => return false,
+        };
+        matches!(verb, UnitVerb::Restart | UnitVerb::Reload)
+    };
+    change.action != Action::Delete && change.ops.iter().any(is_restart)
+}
+
+/// Returns the start that is about to be replaced. An intent that an interruption left has it already.
+fn replaced(kept: &Owned, start: Option<&str>) -> Option<StartedWith> {
+    if kept.state == OwnedState::Intent && kept.started_with.is_some() {
+        return kept.started_with.clone();
+    }
+    let start = start?;
+    let known = kept
+        .started_with
+        .clone()
+        .filter(|known| known.invocation == start);
+    Some(known.unwrap_or_else(|| StartedWith {
+        consumed: Digest::of("not known"),
+        invocation: start.to_owned(),
+        at_secs: None,
+    }))
 }
 
 /// What was seen of a resource after its change.

@@ -202,11 +202,8 @@ impl<'d, 'p> Drive<'d, 'p> {
         let mut is_interrupted = false;
         while !self.rollout.is_over() {
             tokio::select! {
-                Some(events) = self.tasks.next() => {
-                    for event in events {
-                        self.feed(event)?;
-                    }
-                }
+                // What is heard first does not hang on dice: a pretended run is to be the same each time.
+                biased;
                 Some(()) = interrupts.recv() => {
                     if is_interrupted {
                         let unknown = self.rollout.unseen().into_iter().cloned().collect();
@@ -216,6 +213,11 @@ impl<'d, 'p> Drive<'d, 'p> {
                     self.feed(Event::Interrupted)?;
                 }
                 never = &mut renewing => match never {},
+                Some(events) = self.tasks.next() => {
+                    for event in events {
+                        self.feed(event)?;
+                    }
+                }
             }
         }
         Ok(())

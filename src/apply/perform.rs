@@ -30,7 +30,7 @@ impl Crew<'_, '_> {
         let mut left = changes;
         if is_again {
             let (settled, rest) = match self.look_again(host, &left).await {
-                Ok(outcome) => self.settle(host, &left, &outcome, &outputs).await,
+                Ok(outcome) => self.settle(host, &left, &outcome, &outputs, false).await,
                 Err(error) => return left.iter().map(|change| failed(change, &error)).collect(),
             };
             events.extend(settled);
@@ -43,6 +43,7 @@ impl Crew<'_, '_> {
     }
 
     async fn apply_now(&self, host: &HostId, changes: &[&Change], outputs: &Outputs) -> Vec<Event> {
+        self.see_starts(host, changes).await;
         let call = match self.call(host, changes, outputs) {
             Ok(call) => call,
             Err(why) => {
@@ -52,9 +53,27 @@ impl Crew<'_, '_> {
                     .collect();
             }
         };
+        self.keep_intents(host, &call.intents);
+        // Of units nothing is known any more once something may have started them.
+        let may_start = |op: &Op| matches!(op, Op::Packages { .. } | Op::ControlUnit { .. } | Op::Run { .. });
+        if call.ops.iter().any(may_start) {
+            self.forget_starts(host);
+        }
         match self.run.ports.transport.perform(host, &call).await {
             Ok(outcome) => self.judge(host, changes, &outcome, outputs, None).await,
             Err(error) => self.after_failure(host, changes, &error, outputs).await,
+        }
+    }
+
+    /// Looks at what is about to be restarted, where an earlier change may have started it since the host was looked at.
+    async fn see_starts(&self, host: &HostId, changes: &[&Change]) {
+        let is_blind = |change: &&&Change| entry::restarts(change) && self.start(&change.target).is_none();
+        let blind: Vec<&Change> = changes.iter().filter(is_blind).copied().collect();
+        // Without an answer the intent holds no start, and an interruption restarts once more than it has to.
+        if !blind.is_empty()
+            && let Ok(outcome) = self.look_again(host, &blind).await
+        {
+            self.keep_starts(&blind, &outcome.answers);
         }
     }
 
@@ -87,7 +106,8 @@ impl Crew<'_, '_> {
         outputs: &Outputs,
         error: Option<&PerformError>,
     ) -> Vec<Event> {
-        let (mut events, rest) = self.settle(host, changes, outcome, outputs).await;
+        let is_seen = error.is_none();
+        let (mut events, rest) = self.settle(host, changes, outcome, outputs, is_seen).await;
         events.extend(rest.into_iter().map(|(change, why)| match error {
             Some(error) => failed(change, error),
             None => broken(change, why, false),
@@ -102,6 +122,7 @@ impl Crew<'_, '_> {
         changes: &[&'c Change],
         outcome: &Outcome,
         outputs: &Outputs,
+        is_seen: bool,
     ) -> (Vec<Event>, Vec<(&'c Change, String)>) {
         let mut entries = BTreeMap::new();
         let (mut done, mut rest): (Vec<(&Change, Seen)>, Vec<_>) = (Vec::new(), Vec::new());
@@ -113,6 +134,7 @@ impl Crew<'_, '_> {
                 secrets: &self.run.secrets,
                 salt: &outcome.salt,
                 owned: before.as_ref(),
+                is_seen,
             };
             let answers = outcome.answers.get(key).map_or(&[][..], Vec::as_slice);
             match verify::verify(change, answers, means) {
@@ -166,7 +188,11 @@ impl Crew<'_, '_> {
             .map(|change| {
                 let key = &change.target.key;
                 let before = self.owned(host, change.keep.moved_from.as_ref().unwrap_or(key));
-                (key.clone(), entry::intent(change, before.as_ref()))
+                let start = self.start(&change.target);
+                (
+                    key.clone(),
+                    entry::intent(change, before.as_ref(), start.as_deref()),
+                )
             });
         Ok(Call {
             fence: self.fence(host)?,

@@ -31,6 +31,8 @@ pub(super) struct Means<'a> {
     pub(super) salt: &'a Salt,
     /// What the manifest says of the resource.
     pub(super) owned: Option<&'a Owned>,
+    /// Whether the ops were seen to be done; if not, only what is there can tell.
+    pub(super) is_seen: bool,
 }
 
 /// Returns what is there after a change, or why it is not what the change was to bring about.
@@ -45,12 +47,21 @@ pub(super) fn verify(change: &Change, answers: &[Answer], means: Means<'_>) -> R
             outputs: BTreeMap::new(),
             invocation: None,
         }),
+        (Action::Delete, Observed::Present(actual)) if is_gone(change, &spec, actual, means) => Ok(Seen {
+            after,
+            outputs: BTreeMap::new(),
+            invocation: None,
+        }),
         (Action::Delete, Observed::Present(_)) => Err("was deleted, but is still there".to_owned()),
         (Action::Create | Action::Update | Action::Replace, Observed::Absent) => {
             Err("was applied, but is not there".to_owned())
         }
         (Action::Create | Action::Update | Action::Replace, Observed::Present(actual)) => {
             settled(change, &spec, actual, means)?;
+            if !means.is_seen && entry::restarts(change) && !has_restarted(change, &spec, actual, means.owned)
+            {
+                return Err("nobody has seen it restart".to_owned());
+            }
             let outputs = outputs(&spec, actual)?;
             Ok(Seen {
                 after,
@@ -58,6 +69,26 @@ pub(super) fn verify(change: &Change, answers: &[Answer], means: Means<'_>) -> R
                 invocation: spec.invocation(actual),
             })
         }
+    }
+}
+
+fn is_gone(change: &Change, spec: &Spec, actual: &Actual, means: Means<'_>) -> bool {
+    let owned = means.owned.map(|owned| &owned.made_keys);
+    spec.is_gone(actual, owned.unwrap_or(&change.keep.made_keys))
+}
+
+/// Says whether a restart is seen to have happened, where nobody saw it happen.
+///
+/// Nothing that is there tells a unit that was restarted from one that was not; only the start itself does. The intent that was
+/// written before holds the start that was to be replaced; the entry that is written after holds the new one.
+fn has_restarted(change: &Change, spec: &Spec, actual: &Actual, owned: Option<&Owned>) -> bool {
+    let Some((owned, started)) = owned.and_then(|owned| Some((owned, owned.started_with.as_ref()?))) else {
+        return false;
+    };
+    let is_same = spec.invocation(actual).as_ref() == Some(&started.invocation);
+    match owned.state {
+        OwnedState::Intent => !is_same,
+        OwnedState::Done => is_same && Some(&started.consumed) == change.keep.consumed.as_ref(),
     }
 }
 
@@ -73,7 +104,7 @@ fn settled(change: &Change, spec: &Spec, actual: &Actual, means: Means<'_>) -> R
     let owned = Owned {
         started_with,
         state: OwnedState::Done,
-        ..entry::intent(change, means.owned)
+        ..entry::intent(change, means.owned, None)
     };
     let consumed = change.keep.consumed.as_ref().map(|digest| Consumed {
         digest: digest.clone(),

@@ -32,6 +32,7 @@ mod resume;
 mod schema;
 mod secret;
 mod show;
+mod simulate;
 mod validate;
 mod why;
 
@@ -85,6 +86,7 @@ verbs! {
     man::Man,
     init::Init,
     show::Show,
+    simulate::Simulate,
     secret::Secret,
 }
 

@@ -163,6 +163,9 @@ codes! {
         "Plans are read only by the version that made them: plan again. Journals and manifests of every version stay readable.";
     STORED_DAMAGED = 802, "A stored file is damaged.",
         "Its digest does not match its content. It was cut, edited or mixed with another.";
+
+    BAD_FAULT = 901, "The fault of a rehearsal cannot be read.",
+        "`muster simulate` takes `--fault WHAT[@HOST][:N][+SECONDS]`, and files of `[[fault]]` tables with `what`, `host`, `at` and `secs`. On a host, at its N-th operation: `unreachable`, `lost-request`, `lost-answer`, `reboot`, `full-disk`, `slow`, `fails`, `lies`; at its N-th answer: `garbage`; at the N-th question of a gate: `gate-shut`; N seconds after the start: `by-hand`, `other-run`. On the controller, at the N-th line of its journal: `interrupt`, `interrupt-twice`, `kill`, `pause`.";
 }
 
 /// Returns the explanation of a code written as `M0101`, `m0101` or `101`.

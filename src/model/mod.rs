@@ -22,6 +22,7 @@ pub mod manifest_text;
 pub mod module;
 pub mod observation;
 pub mod op;
+mod op_text;
 pub mod plan;
 pub mod quantity;
 pub mod redaction;

@@ -49,7 +49,7 @@ impl Line {
         Self::new(Tone::Plain, 0, "")
     }
 
-    fn plain(&self) -> String {
+    pub(super) fn plain(&self) -> String {
         if self.text.is_empty() {
             String::new()
         } else {

@@ -9,6 +9,7 @@ pub mod escape;
 pub mod line;
 pub mod plan;
 pub mod progress;
+pub mod rehearsal;
 pub mod render;
 
 mod block;

@@ -131,6 +131,11 @@ impl<'p> Narration<'p> {
         lines
     }
 
+    /// Tells of something that came from outside.
+    pub fn aside(&mut self, at: Timestamp, host: Option<&HostId>, what: &str) -> Vec<Line> {
+        vec![self.line(at, Tone::Warn, host, what)]
+    }
+
     fn begin(
         &mut self,
         at: Timestamp,

@@ -323,6 +323,11 @@ impl Kind for AuthorizedKeys {
         }
     }
 
+    fn is_gone(&self, actual: &ActualKeys, made: &BTreeSet<String>) -> bool {
+        let text = actual.text.as_deref().unwrap_or_default();
+        !entries(text).any(|there| made.contains(there))
+    }
+
     fn undo(&self, step: &Step<'_, ActualKeys>) -> Undo {
         let ops = self.ops(step).into_iter().rev().filter_map(|op| match op {
             Op::MakeDirectory { path, .. }

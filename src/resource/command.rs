@@ -1,6 +1,6 @@
 //! A command that is run where its probe says that it is needed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,8 @@ use crate::model::op::{Op, Probe};
 use crate::model::quantity::parse_duration;
 use crate::model::value::Pattern;
 
-use super::{Claim, Context, Kind, Mistake, Step, path};
+use super::sample::sample;
+use super::{Claim, Context, Kind, Mistake, Pretended, Step, path};
 
 /// A shell script that is run where its probe says that it is needed.
 ///
@@ -223,6 +224,11 @@ impl Kind for Command {
         }
     }
 
+    /// What it did stays; only that muster did it is forgotten.
+    fn is_gone(&self, _actual: &ActualCommand, _made: &BTreeSet<String>) -> bool {
+        true
+    }
+
     fn undo(&self, step: &Step<'_, ActualCommand>) -> Undo {
         match step.action {
             Action::Create | Action::Update | Action::Replace => {
@@ -230,6 +236,18 @@ impl Kind for Command {
             }
             Action::Delete | Action::Forget => Undo::Exact(Vec::new()),
         }
+    }
+
+    fn pretended(&self) -> Option<Pretended<'_>> {
+        let lines = self
+            .outputs
+            .iter()
+            .map(|(name, pattern)| format!("{name}={}\n", sample(pattern)));
+        Some(Pretended {
+            script: &self.run,
+            probe: self.probe.clone(),
+            prints: lines.collect(),
+        })
     }
 
     fn consumed(&self) -> Digest {

@@ -130,6 +130,17 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned + JsonSchema {
         BTreeSet::new()
     }
 
+    /// Says whether what is still there is all that a deletion leaves: a kernel parameter without its file, a settings file
+    /// without the keys that muster made (`made`), whatever a command once did.
+    fn is_gone(&self, _actual: &Self::Actual, _made: &BTreeSet<String>) -> bool {
+        false
+    }
+
+    /// Says what a pretend host answers once the script of this was run, for kinds that run one.
+    fn pretended(&self) -> Option<Pretended<'_>> {
+        None
+    }
+
     /// Returns what names the present start of what runs (a unit's InvocationID), for kinds that start something.
     fn invocation(&self, _actual: &Self::Actual) -> Option<String> {
         None
@@ -168,6 +179,17 @@ pub struct Consumed {
     pub is_unfinished: bool,
     /// Those that this plan changes.
     pub changing: Vec<crate::model::id::ResourceId>,
+}
+
+/// What running a script leads to on a pretend host, which has no programs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pretended<'a> {
+    /// The script that is run.
+    pub script: &'a Body,
+    /// The probe that says afterwards that nothing is to be done.
+    pub probe: String,
+    /// What that probe then prints.
+    pub prints: String,
 }
 
 /// One step on one resource.
@@ -428,6 +450,20 @@ macro_rules! kinds {
                 })* }
             }
 
+            /// As [`Kind::pretended`].
+            pub fn pretended(&self) -> Option<Pretended<'_>> {
+                match self { $(Self::$kind(spec) => spec.pretended(),)* }
+            }
+
+            /// As [`Kind::is_gone`].
+            pub fn is_gone(&self, actual: &Actual, made: &BTreeSet<String>) -> bool {
+                match (self, actual) {
+                    $((Self::$kind(spec), Actual::$kind(actual)) => spec.is_gone(actual, made),)*
+                    #[allow(unreachable_patterns)]
+                    _ => unreachable!("a spec is asked about what it read itself"),
+                }
+            }
+
             /// As [`Kind::invocation`].
             pub fn invocation(&self, actual: &Actual) -> Option<String> {
                 match (self, actual) {
@@ -464,6 +500,7 @@ mod file;
 mod group;
 mod package;
 mod path;
+mod sample;
 mod settings;
 mod symlink;
 mod sysctl;

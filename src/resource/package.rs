@@ -232,6 +232,11 @@ impl Kind for Package {
         }
     }
 
+    /// One that was to be absent is no longer wanted so, which changes nothing.
+    fn is_gone(&self, _actual: &ActualPackage, _made: &BTreeSet<String>) -> bool {
+        self.state == PackageState::Absent
+    }
+
     fn undo(&self, step: &Step<'_, ActualPackage>) -> Undo {
         let before = step.before.present().filter(|before| before.is_installed());
         match before {

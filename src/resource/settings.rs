@@ -346,6 +346,10 @@ impl Kind for Settings {
         }
     }
 
+    fn is_gone(&self, actual: &ActualSettings, made: &BTreeSet<String>) -> bool {
+        !made.iter().any(|key| actual.keys.contains_key(key))
+    }
+
     fn undo(&self, _step: &Step<'_, ActualSettings>) -> Undo {
         Undo::Exact(vec![Op::Restore {
             path: self.path.clone(),

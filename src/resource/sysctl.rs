@@ -155,6 +155,10 @@ impl Kind for Sysctl {
             .collect()
     }
 
+    fn is_gone(&self, actual: &ActualSysctl, _made: &BTreeSet<String>) -> bool {
+        actual.file.is_none()
+    }
+
     fn undo(&self, step: &Step<'_, ActualSysctl>) -> Undo {
         match step.before.present() {
             Some(before) if step.action != Action::Delete => Undo::Exact(vec![

@@ -1,6 +1,6 @@
 //! A systemd unit: its file, whether it is enabled, whether it runs, and what it was started with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -502,6 +502,11 @@ impl Kind for Unit {
             Action::Delete => self.delete(),
             Action::Forget => Vec::new(),
         }
+    }
+
+    /// A unit that a package brings stays, stopped and disabled.
+    fn is_gone(&self, actual: &ActualUnit, _made: &BTreeSet<String>) -> bool {
+        actual.file.is_none() && !actual.is_running() && !actual.is_enabled()
     }
 
     fn undo(&self, step: &Step<'_, ActualUnit>) -> Undo {

@@ -174,6 +174,7 @@ fn renamed(kind: &str, second: bool, value: &Value) -> Value {
     if second {
         let names = [
             ("app", "app2"),
+            ("team", "team2"),
             ("/etc/link", "/etc/link2"),
             ("make it", "make it too"),
         ];

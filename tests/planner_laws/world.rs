@@ -13,9 +13,10 @@ use muster::resource::desired::{DesiredHost, Entry};
 use muster::resource::{Actual, Spec};
 
 use crate::draw::{Declared, Drawn, Fate};
-use crate::host::{self, Host, Kind, Node};
+use crate::host::{self, Host, Kind};
 use crate::pretend::{Pretend, entry};
 use crate::scenes::{lay, look, perform, prepared};
+use muster::sim::Node;
 
 /// A fleet with the machines behind it.
 pub struct World {
@@ -184,7 +185,10 @@ impl World {
                 manifest.owned.insert(take.key.clone(), owned);
             }
         }
-        self.machines.values_mut().for_each(Host::begin);
+        for machine in self.machines.values_mut() {
+            machine.kept.clear();
+            machine.begin("now");
+        }
         for id in plan.waves.iter().flat_map(|wave| &wave.changes) {
             self.change(&plan.changes[id]);
         }

@@ -58,7 +58,8 @@ pub fn spec_of(kind: &str) -> BoxedStrategy<Value> {
             .boxed(),
         "directory" => attributes().prop_map(|attributes| joined(json!({ "path": "/srv/app" }), attributes)).boxed(),
         "symlink" => select(&["/a", "/b"]).prop_map(|to| json!({ "path": "/etc/app", "to": to })).boxed(),
-        "group" => prop::option::of(900..903).prop_map(|gid| joined(json!({ "name": "app" }), json!({ "gid": gid }))).boxed(),
+        // Not the name of an account: the primary group of an account that stays cannot go.
+        "group" => prop::option::of(900..903).prop_map(|gid| joined(json!({ "name": "team" }), json!({ "gid": gid }))).boxed(),
         "account" => {
             let groups = prop::option::of(prop::collection::btree_set(select(&["adm", "users"]), 0..3));
             (prop::option::of(900..903), maybe(&["root", "users"]), groups, maybe(&["/srv/a", "/srv/b"]), maybe(&["/bin/sh", "/bin/bash"]))
@@ -148,7 +149,8 @@ pub enum Hand {
 /// A host on which a package brought a unit, an account is there, and hands were at work.
 pub fn prepared(hands: &[Hand]) -> Host {
     let mut host = Host::new();
-    host.units.insert("vendor.service".into(), host::Unit::default());
+    host.salt = Some(host::SALT.to_vec());
+    host.bring_unit("vendor.service");
     let account = json!({ "name": "ops", "home": "/home/ops", "group": "users" });
     let spec = Spec::decode("account", &account).expect("a spec");
     let known = Known::default();
@@ -165,7 +167,7 @@ pub fn prepared(hands: &[Hand]) -> Host {
     };
     perform(&mut host, &spec.ops(&step));
     lay(&mut host, hands);
-    host.begin();
+    host.begin("later");
     host
 }
 
@@ -220,14 +222,19 @@ pub fn lay(host: &mut Host, hands: &[Hand]) {
             }
         };
         // A hand that finds its place taken gives up.
-        ops.iter().for_each(|op| drop(host.perform(op)));
+        ops.iter().for_each(|op| drop(host.perform(op, &host::secrets())));
     }
 }
 
 /// Performs ops that must not fail.
 pub fn perform(host: &mut Host, ops: &[Op]) {
-    ops.iter()
-        .for_each(|op| host.perform(op).unwrap_or_else(|why| panic!("{op:?}: {why}")));
+    let secrets = host::secrets();
+    for op in ops {
+        // Every op has a second of its own, so that what was started before and after can be told.
+        host.clock += 1;
+        host.perform(op, &secrets)
+            .unwrap_or_else(|why| panic!("{op:?}: {why}"));
+    }
 }
 
 /// Returns what is there.

@@ -192,57 +192,7 @@ pub fn edited(op: &Op, path: &str, before: &Before, content: &str, attributes: [
 
 /// Says what an op does, in one line without secrets.
 pub fn describe(op: &Op) -> String {
-    one_line(&match op {
-        Op::WriteFile { path, .. } => format!("write {path}"),
-        Op::SetAttributes {
-            path,
-            owner,
-            group,
-            mode,
-        } => {
-            format!("set {path} to {owner}:{group} {mode}")
-        }
-        Op::MakeDirectory { path, .. } => format!("make directory {path}"),
-        Op::Link { path, to } => format!("link {path} to {to}"),
-        Op::RemoveFile { path } => format!("remove {path}"),
-        Op::RemoveDirectory { path } => format!("remove directory {path}"),
-        Op::Restore { path } => format!("restore {path}"),
-        Op::Group { name, .. } => format!("make or change group {name}"),
-        Op::RemoveGroup { name } => format!("remove group {name}"),
-        Op::Account { name, .. } => format!("make or change account {name}"),
-        Op::RemoveAccount { name, .. } => format!("remove account {name}"),
-        Op::Packages {
-            install,
-            remove,
-            hold,
-            unhold,
-        } => {
-            let parts = [
-                ("install", install.keys().collect::<Vec<_>>()),
-                ("remove", remove.iter().collect()),
-                ("hold", hold.iter().collect()),
-                ("unhold", unhold.iter().collect()),
-            ];
-            let named = |(verb, names): &(&str, Vec<&String>)| {
-                let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
-                format!("{verb} {}", names.join(" "))
-            };
-            parts
-                .iter()
-                .filter(|(_, names)| !names.is_empty())
-                .map(named)
-                .collect::<Vec<_>>()
-                .join(", ")
-        }
-        Op::ReloadUnits => "reload systemd's unit files".to_owned(),
-        Op::EnableUnit { unit, enabled } => {
-            format!("{} {unit}", if *enabled { "enable" } else { "disable" })
-        }
-        Op::ControlUnit { unit, verb } => format!("{} {unit}", verb_name(*verb)),
-        Op::Sysctl { key, value, .. } => format!("set {key} to {value}"),
-        Op::Settings { path, .. } => format!("change keys of {path}"),
-        Op::Run { user, .. } => format!("run a script as {}", user.as_deref().unwrap_or("root")),
-    })
+    one_line(&op.to_string())
 }
 
 /// Spells the run of a script: it travels in Base64, with its environment and its folder before it.

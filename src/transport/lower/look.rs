@@ -91,17 +91,13 @@ pub fn sections(probes: &BTreeMap<ResourceKey, Vec<Probe>>) -> String {
     let mut script = Script::default();
     script.class(
         &classes.paths,
-        &[
-            "say stat LIST stats",
-            "say link LIST links",
-            "say empty LIST empties",
-        ],
+        &["LIST say_stats", "LIST say_links", "tell empty LIST empties"],
     );
-    let texts = format!("say text LIST contents {CONTENT_MAX_BYTES}");
-    script.class(&classes.texts, &["say sum LIST sums", &texts]);
+    let texts = format!("LIST say_contents {CONTENT_MAX_BYTES}");
+    script.class(&classes.texts, &["LIST say_sums", &texts]);
     script.class(&classes.prints, &["[ -z \"$salt\" ] || say print LIST prints"]);
-    let settings = format!("say text LIST contents {SETTINGS_MAX_BYTES}");
-    script.class(&classes.settings, &["say sum LIST sums", &settings]);
+    let settings = format!("LIST say_contents {SETTINGS_MAX_BYTES}");
+    script.class(&classes.settings, &["LIST say_sums", &settings]);
     script.keys(&classes.keys_of, &texts);
     if classes.accounts {
         script
@@ -126,6 +122,12 @@ pub fn sections(probes: &BTreeMap<ResourceKey, Vec<Probe>>) -> String {
     script.text
 }
 
+/// Tells whether a command of a module is among the probes.
+pub fn has_commands(probes: &BTreeMap<ResourceKey, Vec<Probe>>) -> bool {
+    let mut all = probes.values().flatten();
+    all.any(|probe| matches!(probe, Probe::Command { .. }))
+}
+
 /// Returns how long the commands among the probes may take together.
 pub fn patience(probes: &BTreeMap<ResourceKey, Vec<Probe>>) -> Duration {
     Duration::from_secs(
@@ -140,10 +142,10 @@ pub fn patience(probes: &BTreeMap<ResourceKey, Vec<Probe>>) -> Duration {
 /// Spells the read of one settings file.
 pub fn reading(path: &str) -> String {
     let mut script = Script::default();
-    let contents = format!("say text LIST contents {SETTINGS_MAX_BYTES}");
+    let contents = format!("LIST say_contents {SETTINGS_MAX_BYTES}");
     script.class(
         &BTreeSet::from([path]),
-        &["say stat LIST stats", "say sum LIST sums", &contents],
+        &["LIST say_stats", "LIST say_sums", &contents],
     );
     script.text
 }
@@ -185,19 +187,15 @@ impl Script {
             ));
             self.calls(
                 &list,
-                &[
-                    "say stat LIST stats",
-                    "say link LIST links",
-                    "say empty LIST empties",
-                ],
+                &["LIST say_stats", "LIST say_links", "tell empty LIST empties"],
             );
-            self.calls(&list, &["say sum LIST sums", texts]);
+            self.calls(&list, &["LIST say_sums", texts]);
         }
     }
 
     fn command(&mut self, command: &str, user: &str, secs: u64) {
         let list = self.list(&op::running(command, &[], "/", user, secs));
-        self.calls(&list, &["say command LIST"]);
+        self.calls(&list, &["relay command LIST"]);
     }
 
     fn list(&mut self, body: &str) -> String {

@@ -1,14 +1,49 @@
-# Looking: every answer is one line, a name and its parts in Base64, so that no content can be taken for a frame.
+# Looking: what a command prints goes out as it is, between lines that begin with a mark which nothing that is looked at can
+# know. A program costs more than all else here, so that none is started for what the shell itself can tell.
 # Nothing is interpreted here; `answer.rs` does that. Nothing is written, not even a temporary file.
 
-# Runs a command and prints `NAME OUTPUT ERRORS`; the exit status stands on a line of its own at the output's end.
+# The kernel's own dice.
+read -r mark </proc/sys/kernel/random/uuid || { echo "/proc is not there" >&2 && exit 97; }
+printf 'mark %s\n' "$mark"
+
+# Runs a program and prints its output, its status and its errors. It runs in a shell of its own: the last one may be its `exec`.
 say() { # NAME COMMAND…
+    printf '%s %s\n' "$mark" "$1"
+    shift
+    { _errors=$("$@" 2>&1 >&7 7>&-); } 7>&1
+    printf '\n%s %d\n%s\n%s\n' "$mark" "$?" "$_errors" "$mark"
+}
+
+# Prints what a function that starts no program prints, and its status.
+tell() { # NAME FUNCTION…
+    printf '%s %s\n' "$mark" "$1"
+    shift
+    "$@"
+    printf '\n%s %d\n\n%s\n' "$mark" "$?" "$mark"
+}
+
+# Runs somebody else's command and prints `NAME OUTPUT ERRORS` in Base64, the status on a line of its own at the output's
+# end: what it leaves running must not write between the marks.
+relay() { # NAME COMMAND…
     printf '%s ' "$1"
     shift
     {
         _errors=$({ { "$@"; printf '\n%d' "$?"; } | base64 -w0 >&7; } 2>&1)
     } 7>&1
     printf ' %s\n' "$(printf %s "$_errors" | base64 -w0)"
+}
+
+# Prints a short file.
+lines_of() { # PATH
+    [ -r "$1" ] || return 1
+    while IFS= read -r _line || [ -n "$_line" ]; do
+        printf '%s\n' "$_line"
+    done <"$1"
+}
+
+# Prints the first line of a file.
+first_line_of() { # PATH
+    [ -r "$1" ] && read -r _line <"$1" && printf '%s\n' "$_line"
 }
 
 # Prints the manifest, or says why it cannot be read.
@@ -32,9 +67,9 @@ say_salt() {
 
 # Prints what identifies the machine, what muster knows of it, and the salt.
 say_host() { # TOOL…
-    say machine cat /etc/machine-id
-    say systemd test -d /run/systemd/system
-    say missing missing_tools "$@"
+    tell machine first_line_of /etc/machine-id
+    tell systemd test -d /run/systemd/system
+    tell missing missing_tools "$@"
     say_manifest
     say_salt
 }
@@ -45,16 +80,22 @@ missing_tools() { # NAME…
     done
 }
 
-stats() { # PATH…
-    [ $# -eq 0 ] || stat --printf '%n\0%f\0%u\0%U\0%g\0%G\0%s\0%Z\0' -- "$@"
+say_stats() { # PATH…
+    [ $# -eq 0 ] || say stat stat --printf '%n\0%f\0%u\0%U\0%g\0%G\0%s\0%Z\0' -- "$@"
 }
 
-links() { # PATH…
+say_links() { # PATH…
     for _path; do
         shift
         [ ! -L "$_path" ] || set -- "$@" "$_path"
     done
-    [ $# -eq 0 ] || { printf '%s\0' "$#" "$@" && readlink -z -- "$@"; }
+    [ $# -eq 0 ] || say link targets "$@"
+}
+
+# Prints how many links there are, their names, and then what they point to.
+targets() { # LINK…
+    printf '%s\0' "$#" "$@"
+    exec readlink -z -- "$@"
 }
 
 # Prints each directory with `yes` if it is empty. By patterns, which start no program.
@@ -73,12 +114,12 @@ empties() { # PATH…
     done
 }
 
-sums() { # PATH…
+say_sums() { # PATH…
     for _path; do
         shift
         [ ! -f "$_path" ] || [ -L "$_path" ] || set -- "$@" "$_path"
     done
-    [ $# -eq 0 ] || sha256sum -z -- "$@"
+    [ $# -eq 0 ] || say sum sha256sum -z -- "$@"
 }
 
 # Prints salted prints. The salt is written by the shell itself: it must not stand in an argument list.
@@ -91,9 +132,8 @@ prints() { # PATH…
     done
 }
 
-# Prints how many files there are that are not longer than MAX, their sizes, their names, and then all their bytes.
-# The digests that `sums` gave tell whether a file changed meanwhile, so that the sizes no longer fit.
-contents() { # MAX PATH…
+# Says the contents of those files that are not longer than MAX.
+say_contents() { # MAX PATH…
     _max=$1
     shift
     for _path; do
@@ -110,8 +150,14 @@ contents() { # MAX PATH…
         shift
         [ "$_size" -gt "$_max" ] || { set -- "$@" "$_path" && _kept="$_kept $_size"; }
     done
-    [ $# -gt 0 ] || return 0
-    printf '%s\0' "$#" $_kept "$@" && cat -- "$@"
+    [ $# -eq 0 ] || say text contents "$@"
+}
+
+# Prints how many files there are, their sizes, their names, and then all their bytes.
+# The digests that `say_sums` gave tell whether a file changed meanwhile, so that the sizes no longer fit.
+contents() { # PATH…
+    printf '%s\0' "$#" $_kept "$@"
+    exec cat -- "$@"
 }
 
 # Prints the value of each kernel parameter, by its path under /proc/sys: `path`, `ok` or `bad` or `absent`, value.
@@ -130,7 +176,7 @@ sysctls() { # PATH…
 
 package_states() { # NAME…
     command -v dpkg-query >/dev/null || { echo "dpkg-query is not there" >&2 && return 127; }
-    dpkg-query -W -f='${Package}\t${Architecture}\t${db:Status-Want}\t${db:Status-Status}\t${Version}\n' -- "$@"
+    exec dpkg-query -W -f='${Package}\t${Architecture}\t${db:Status-Want}\t${db:Status-Status}\t${Version}\n' -- "$@"
 }
 
 # systemctl stops at the first name that it cannot look up; then each is asked alone, so that only that one is spoilt.
@@ -150,11 +196,11 @@ unit_states() { # PROPERTIES UNIT…
 
 # Facts that rarely change.
 say_facts() {
-    say os cat /etc/os-release
+    tell os lines_of /etc/os-release
     say kernel uname -nrm
     say arch dpkg --print-architecture
     say cpus nproc
-    say memory cat /proc/meminfo
+    tell memory first_line_of /proc/meminfo
     say disks df -l -B1 --output=size,fstype,target
     say addresses ip -o addr show scope global
     [ -z "$(command -v nvidia-smi)" ] ||

@@ -11,6 +11,8 @@ pub mod op;
 pub mod reply;
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::LazyLock;
 
 use crate::model::id::RunId;
 use crate::model::id::{HostId, ResourceKey};
@@ -45,10 +47,33 @@ pub mod status {
     pub const CHANGED: i32 = 98;
 }
 
-const GUARD: &str = include_str!("guard.sh");
-const LOCK: &str = include_str!("lock.sh");
-const OPS: &str = include_str!("ops.sh");
-const LOOK: &str = include_str!("look.sh");
+static GUARD: Functions = Functions(LazyLock::new(|| bare(include_str!("guard.sh"))));
+static LOCK: Functions = Functions(LazyLock::new(|| bare(include_str!("lock.sh"))));
+static OPS: Functions = Functions(LazyLock::new(|| bare(include_str!("ops.sh"))));
+static LOOK: Functions = Functions(LazyLock::new(|| bare(include_str!("look.sh"))));
+
+/// Shell functions as they are sent.
+struct Functions(LazyLock<String>);
+
+impl fmt::Display for Functions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Leaves out what only people read: these functions are sent to every host, and parsed there, each time.
+/// The files hold no text of several lines, in which a comment would be something else.
+fn bare(script: &str) -> String {
+    let lines = script
+        .lines()
+        .map(str::trim_start)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let head = |line: &str| match line.split_once("() { #") {
+        Some((name, _)) => format!("{name}() {{\n"),
+        None => format!("{line}\n"),
+    };
+    lines.map(head).collect()
+}
 
 /// Who acts on the host, and where the guard's files are.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +87,9 @@ pub struct Guard<'a> {
 impl Guard<'_> {
     /// Spells a look. It changes nothing, not even a temporary file.
     pub fn look(&self, request: &LookRequest) -> String {
-        format!("{}{OPS}{LOOK}\n{}", self.head("-", 0), looking(request))
+        // Of the ops' functions a look needs the one that runs a module's command.
+        let ops = look::has_commands(&request.probes).then(|| OPS.to_string()).unwrap_or_default();
+        format!("{}{ops}{LOOK}\n{}", self.head("-", 0), looking(request))
     }
 
     /// Spells a reservation, or its renewal, and a look.

@@ -1,4 +1,4 @@
-//! What a script printed, line by line: `NAME PART…`, the parts of what was said in Base64.
+//! What a script printed: lines of plain words, and between lines with a mark what its programs said, as it was.
 
 use base64::Engine as _;
 
@@ -40,13 +40,42 @@ pub struct Reply {
 impl Reply {
     /// Reads a script's standard output. A line that makes no sense is an error: its frame can no longer be trusted.
     pub fn read(stdout: &[u8]) -> Result<Self, String> {
-        let text = std::str::from_utf8(stdout).map_err(|_| "the answer is not text".to_owned())?;
         let mut reply = Self::default();
-        for line in text.lines() {
-            let odd = || format!("the answer holds an odd line: {}", beginning(line));
-            reply.line(line).ok_or_else(odd)?;
+        let mut mark: Option<&[u8]> = None;
+        let mut rest = stdout;
+        while let Some((line, after)) = next_line(rest) {
+            rest = after;
+            match (mark, line.strip_prefix(b"mark ")) {
+                (None, Some(fresh)) => mark = Some(fresh),
+                _ => match mark.and_then(|mark| Some((mark, name_after(line, mark)?))) {
+                    Some((mark, name)) => rest = reply.frame(name, mark, rest)?,
+                    None => reply.plain(line)?,
+                },
+            }
         }
         Ok(reply)
+    }
+
+    /// Takes in a frame; returns what follows it.
+    fn frame<'a>(&mut self, name: String, mark: &[u8], text: &'a [u8]) -> Result<&'a [u8], String> {
+        if self.is_whole {
+            return Err("the answer goes on after its end".to_owned());
+        }
+        let (said, rest) = framed(text, mark).ok_or("the answer breaks off")?;
+        self.said.push((name, said));
+        Ok(rest)
+    }
+
+    /// Takes in a line outside of frames.
+    fn plain(&mut self, line: &[u8]) -> Result<(), String> {
+        // It may still be what stood in a frame, so that it is quoted only before the first.
+        let odd = match (self.said.is_empty(), std::str::from_utf8(line)) {
+            (true, Ok(line)) => format!("the answer holds an odd line: {}", beginning(line)),
+            (true, Err(_)) => "the answer is not text".to_owned(),
+            (false, _) => "the answer holds an odd line".to_owned(),
+        };
+        let line = std::str::from_utf8(line).ok();
+        line.and_then(|line| self.line(line)).ok_or(odd)
     }
 
     /// Returns what the first command of this name said.
@@ -140,6 +169,41 @@ fn beginning(line: &str) -> &str {
     &line[..line.floor_char_boundary(line.len().min(4096))]
 }
 
+/// Cuts the first line off.
+fn next_line(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    if text.is_empty() {
+        return None;
+    }
+    let end = text.iter().position(|&byte| byte == b'\n');
+    Some(end.map_or((text, &[]), |end| (&text[..end], &text[end + 1..])))
+}
+
+/// Returns the name in a line that opens a frame.
+fn name_after(line: &[u8], mark: &[u8]) -> Option<String> {
+    let name = line.strip_prefix(mark)?.strip_prefix(b" ")?;
+    Some(String::from_utf8_lossy(name).into_owned())
+}
+
+/// Reads a frame: output, a line with mark and status, errors, a line with the mark. Returns what follows, too.
+fn framed<'a>(text: &'a [u8], mark: &[u8]) -> Option<(Said, &'a [u8])> {
+    let (output, rest) = split_at_line(text, &[mark, b" "].concat())?;
+    let (status, rest) = next_line(rest)?;
+    let (errors, rest) = split_at_line(rest, &[mark, b"\n"].concat())?;
+    let said = Said {
+        output: output.to_vec(),
+        errors: String::from_utf8_lossy(errors).into_owned(),
+        status: std::str::from_utf8(status).ok()?.parse().ok()?,
+    };
+    Some((said, rest))
+}
+
+/// Splits before the line break that stands before a word at the start of a line, and after that word.
+fn split_at_line<'a>(text: &'a [u8], word: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let needle = [b"\n", word].concat();
+    let at = memchr::memmem::find(text, &needle)?;
+    Some((&text[..at], &text[at + needle.len()..]))
+}
+
 fn decode(text: &str) -> Option<Vec<u8>> {
     base64::engine::general_purpose::STANDARD.decode(text).ok()
 }
@@ -147,6 +211,42 @@ fn decode(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const MARK: &str = "0b1c";
+
+    #[test]
+    fn what_is_framed_comes_as_it_was_whatever_it_holds() {
+        let output = b"\xff\0end\nrefused all\n\nmark 0b1d\n0b1c\n";
+        let frame = [
+            b"mark 0b1c\n0b1c x\n".as_slice(),
+            output,
+            b"\n0b1c 7\nbad\nworse\n0b1c\n0b1c y\n\n0b1c 0\n\n0b1c\nend\n",
+        ]
+        .concat();
+        let reply = Reply::read(&frame).unwrap();
+        let said = reply.first("x").unwrap();
+        assert_eq!((said.output.as_slice(), said.status), (output.as_slice(), 7));
+        assert_eq!(
+            (said.errors.as_str(), said.why().as_str()),
+            ("bad\nworse", "worse")
+        );
+        assert_eq!(reply.first("y"), Some(&Said::default()));
+        assert!(reply.is_whole && reply.words.is_empty());
+        // Cut anywhere, it is not whole, and nothing of a frame is taken for a line.
+        for cut in 0..frame.len() - 1 {
+            let read = Reply::read(&frame[..cut]);
+            assert!(read.is_err() || read.is_ok_and(|reply| !reply.is_whole || cut + 1 == frame.len()));
+        }
+    }
+
+    #[test]
+    fn an_odd_line_is_quoted_only_before_the_first_frame() {
+        let odd = Reply::read(b"Welcome to this machine!\n").unwrap_err();
+        assert!(odd.contains("Welcome"), "{odd}");
+        let late = format!("mark {MARK}\n{MARK} x\n\n{MARK} 0\n\n{MARK}\npassword!\n");
+        let odd = Reply::read(late.as_bytes()).unwrap_err();
+        assert!(!odd.contains("password"), "{odd}");
+    }
 
     #[test]
     fn lines_are_read_and_a_cut_answer_is_not_whole() {

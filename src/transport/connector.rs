@@ -7,7 +7,9 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::keyring::Keyring;
+use super::known_hosts::KnownHosts;
 use super::link::Links;
+use super::ssh_config::Configuration;
 use crate::model::secret::Secret;
 use crate::ports::Secrets;
 
@@ -18,6 +20,8 @@ pub struct Connector {
     pub(super) secrets: Secrets,
     pub(super) keyring: Keyring,
     pub(super) links: Links,
+    pub(super) configuration: Configuration,
+    pub(super) known_hosts: KnownHosts,
     pub(super) logins: Semaphore,
 }
 
@@ -40,6 +44,8 @@ impl Connector {
             secrets,
             keyring,
             links: Links::default(),
+            configuration: Configuration::default(),
+            known_hosts: KnownHosts::default(),
             logins,
         }
     }

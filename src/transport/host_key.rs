@@ -9,7 +9,7 @@ use russh::keys::ssh_key::known_hosts::Marker;
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, Certificate, EcdsaCurve, HashAlg, PublicKey, PublicKeyOrCertificate};
 
-use super::known_hosts::{self, Line, written_key, written_name};
+use super::known_hosts::{self, KnownHosts, Line, written_key, written_name};
 use super::pattern;
 use super::peer::Peer;
 use super::ssh_config::Settings;
@@ -44,7 +44,7 @@ impl HostKeyCheck {
     ///
     /// # Errors
     /// [`ReachError::HostKey`] if a file or the pinned key cannot be read.
-    pub fn gather(peer: &Peer, settings: &Settings) -> Result<Self, ReachError> {
+    pub fn gather(peer: &Peer, settings: &Settings, book: &KnownHosts) -> Result<Self, ReachError> {
         let error = |why: String| ReachError::HostKey(format!("the host key of {peer} {why}"));
         let rule = match &settings.host_key {
             HostKey::KnownHosts => Rule::Known,
@@ -63,11 +63,11 @@ impl HostKeyCheck {
                 written_name(&settings.host_name, settings.port),
             ),
         };
-        let lines = known_hosts::lines_for(&settings.known_hosts, &name).map_err(error)?;
+        let lines = book.lines_for(&settings.known_hosts, &name).map_err(error)?;
         let bare = if name == principal {
             Vec::new()
         } else {
-            known_hosts::lines_for(&settings.known_hosts, &principal).map_err(error)?
+            book.lines_for(&settings.known_hosts, &principal).map_err(error)?
         };
         let (files, is_hashed) = (settings.known_hosts.clone(), settings.hash_known_hosts);
         Ok(Self {
@@ -332,7 +332,7 @@ mod tests {
         settings.known_hosts = vec![known_hosts];
         let certificate =
             load_openssh_certificate(folder.path().join("host-cert.pub")).expect("a certificate");
-        HostKeyCheck::gather(&Peer::new("a", &settings), &settings)?
+        HostKeyCheck::gather(&Peer::new("a", &settings), &settings, &KnownHosts::default())?
             .judge(&PublicKeyOrCertificate::Certificate(certificate))
     }
 

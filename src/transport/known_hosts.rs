@@ -1,8 +1,11 @@
 //! The known_hosts files: which keys a host is known by, and how a new one is written down.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -40,47 +43,118 @@ pub(super) fn written_name(host: &str, port: u16) -> String {
     }
 }
 
-/// Returns every line of the files that speaks of a name. A file that does not exist has no lines.
-///
-/// # Errors
-/// A clause, if a file is there and cannot be read: what it would have refused must not pass.
-pub(super) fn lines_for(files: &[PathBuf], name: &str) -> Result<Vec<Line>, String> {
-    let mut lines = Vec::new();
-    for file in files {
-        match fs::read(file) {
-            Ok(bytes) => lines.extend(lines_in(&String::from_utf8_lossy(&bytes), file, name)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => {
-                return Err(format!(
-                    "cannot be checked, {} cannot be read: {error}",
-                    file.display()
-                ));
-            }
-        }
-    }
-    Ok(lines)
+/// The known_hosts files as they were last read: a file that has not changed is not read again for every host.
+#[derive(Default)]
+pub(super) struct KnownHosts {
+    read: Mutex<BTreeMap<PathBuf, (Stamp, Arc<Entries>)>>,
 }
 
-/// Lines that cannot be read are passed over, as OpenSSH does: files hold key types that we do not know.
-fn lines_in(text: &str, file: &Path, name: &str) -> Vec<Line> {
-    let read = |(index, line): (usize, &str)| {
-        // The parser wants single spaces, and takes `#` anywhere for a comment.
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let is_marked = words.first()?.starts_with('@');
-        let fields = 3 + usize::from(is_marked);
-        if words[0].starts_with('#') || words.len() < fields || !speaks_of(words[fields - 3], name) {
-            return None;
+/// What tells a changed file: its identity, length and time of change.
+type Stamp = (u64, u64, i64, i64);
+
+/// The lines of a file, with those that speak of plain names at hand.
+#[derive(Default)]
+struct Entries {
+    lines: Vec<Raw>,
+    /// Lines by each name in them, where all of their names are plain.
+    by_name: BTreeMap<String, Vec<usize>>,
+    /// Lines with patterns or hashed names, which have to be tried.
+    others: Vec<usize>,
+}
+
+/// A line before its key is read.
+struct Raw {
+    number: usize,
+    names: String,
+    text: String,
+}
+
+impl KnownHosts {
+    /// Returns every line of the files that speaks of a name. A file that does not exist has no lines.
+    ///
+    /// # Errors
+    /// A clause, if a file is there and cannot be read: what it would have refused must not pass.
+    pub fn lines_for(&self, files: &[PathBuf], name: &str) -> Result<Vec<Line>, String> {
+        let mut lines = Vec::new();
+        for file in files {
+            let entries = self
+                .entries(file)
+                .map_err(|error| format!("cannot be checked, {} cannot be read: {error}", file.display()))?;
+            lines.extend(entries.lines_for(file, name));
         }
-        let entry: Entry = words[..fields].join(" ").parse().ok()?;
-        let marker = entry.marker().copied();
+        Ok(lines)
+    }
+
+    fn entries(&self, file: &Path) -> io::Result<Arc<Entries>> {
+        // Before the bytes: a file that changes in between is read again next time.
+        let stamp = match fs::metadata(file) {
+            Ok(data) => (data.ino(), data.len(), data.ctime(), data.ctime_nsec()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Arc::default()),
+            Err(error) => return Err(error),
+        };
+        let mut read = self.read.lock().expect("nobody panics while holding the files");
+        if let Some((_, entries)) = read.get(file).filter(|(known, _)| *known == stamp) {
+            return Ok(entries.clone());
+        }
+        let entries = Arc::new(Entries::read(&String::from_utf8_lossy(&fs::read(file)?)));
+        read.insert(file.to_owned(), (stamp, entries.clone()));
+        Ok(entries)
+    }
+}
+
+impl Entries {
+    /// Lines that cannot be read are passed over, as OpenSSH does: files hold key types that we do not know.
+    fn read(text: &str) -> Self {
+        let mut entries = Self::default();
+        for (index, line) in text.lines().enumerate() {
+            // The parser wants single spaces, and takes `#` anywhere for a comment.
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let fields = 3 + usize::from(words.first().is_some_and(|word| word.starts_with('@')));
+            if words.len() < fields || words[0].starts_with('#') {
+                continue;
+            }
+            let names = words[fields - 3];
+            let at = entries.lines.len();
+            if names.contains(['*', '?', '!', '|']) {
+                entries.others.push(at);
+            } else {
+                let each = names.split(',').map(str::to_lowercase);
+                each.for_each(|name| entries.by_name.entry(name).or_default().push(at));
+            }
+            entries.lines.push(Raw {
+                number: index + 1,
+                names: names.to_owned(),
+                text: words[..fields].join(" "),
+            });
+        }
+        entries
+    }
+
+    fn lines_for(&self, file: &Path, name: &str) -> Vec<Line> {
+        let plain = self.by_name.get(&name.to_lowercase()).into_iter().flatten();
+        let others = self
+            .others
+            .iter()
+            .filter(|at| speaks_of(&self.lines[**at].names, name));
+        // In the order of the file, each once.
+        let found: BTreeSet<usize> = plain.chain(others).copied().collect();
+        found
+            .into_iter()
+            .filter_map(|at| self.lines[at].line(file))
+            .collect()
+    }
+}
+
+impl Raw {
+    fn line(&self, file: &Path) -> Option<Line> {
+        let entry: Entry = self.text.parse().ok()?;
         Some(Line {
             file: file.to_owned(),
-            number: index + 1,
-            marker,
+            number: self.number,
+            marker: entry.marker().copied(),
             key: entry.public_key().clone(),
         })
-    };
-    text.lines().enumerate().filter_map(read).collect()
+    }
 }
 
 fn speaks_of(patterns: &str, name: &str) -> bool {
@@ -139,7 +213,7 @@ fn append(path: &Path, name: &str, key: &PublicKey, is_hashed: bool) -> io::Resu
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
-    let known = lines_in(&text, path, name);
+    let known = Entries::read(&text).lines_for(path, name);
     if known
         .iter()
         .any(|line| line.marker.is_none() && line.key.key_data() == key.key_data())
@@ -168,7 +242,7 @@ mod tests {
     const OTHER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
 
     fn count(text: &str, name: &str) -> usize {
-        lines_in(text, Path::new("k"), name).len()
+        Entries::read(text).lines_for(Path::new("k"), name).len()
     }
 
     #[test]
@@ -232,11 +306,30 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_changed_is_read_again() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (file, book) = (dir.path().join("k"), KnownHosts::default());
+        let lines = || {
+            book.lines_for(std::slice::from_ref(&file), "a")
+                .expect("lines")
+                .len()
+        };
+        assert_eq!(lines(), 0);
+        fs::write(&file, format!("b {KEY}\n")).expect("a file");
+        assert_eq!(lines(), 0);
+        learn(&file, "a", &KEY.parse().expect("a key"), false).expect("learnt");
+        assert_eq!((lines(), lines()), (1, 1));
+        fs::remove_file(&file).expect("removed");
+        assert_eq!(lines(), 0);
+    }
+
+    #[test]
     fn a_file_that_cannot_be_read_is_not_an_empty_one() {
         let dir = tempfile::tempdir().expect("a folder");
-        assert!(lines_for(&[dir.path().to_owned()], "a").is_err());
+        let book = KnownHosts::default();
+        assert!(book.lines_for(&[dir.path().to_owned()], "a").is_err());
         assert!(
-            lines_for(&[dir.path().join("none")], "a")
+            book.lines_for(&[dir.path().join("none")], "a")
                 .expect("no lines")
                 .is_empty()
         );

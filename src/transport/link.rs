@@ -62,7 +62,7 @@ pub(super) fn reach<'a>(
 ) -> BoxFuture<'a, Result<Arc<Link>, ReachError>> {
     Box::pin(async move {
         let unreachable = |why: String| ReachError::Unreachable(format!("`{name}` {why}"));
-        let settings = ssh_config::resolve(target, &connector.places)
+        let settings = ssh_config::resolve(target, &connector.places, &connector.configuration)
             .await
             .map_err(unreachable)?;
         let jump = match &settings.jump {

@@ -69,7 +69,7 @@ async fn try_once(
         .await
         .expect("nobody closes the semaphore");
     let limit = connector.limits.connect;
-    let check = HostKeyCheck::gather(peer, settings).map_err(Setback::Lasting)?;
+    let check = HostKeyCheck::gather(peer, settings, &connector.known_hosts).map_err(Setback::Lasting)?;
     let config = Arc::new(config(connector, &check));
     let stream = open_stream(settings, jump, limit)
         .await

@@ -1,12 +1,14 @@
-//! How OpenSSH would connect to a host: `ssh -G` says so, and where there is no `ssh`, a reader of the plain part.
+//! How OpenSSH would connect to a host: a reader of the plain part says so, and `ssh -G` where there is more to it.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use tokio::sync::OnceCell;
+
 use super::connector::Places;
-use super::ssh_config_file;
+use super::ssh_config_file::ConfigFiles;
 use crate::model::target::{HostKey, SshTarget};
 
 /// How one host is reached and recognised.
@@ -44,11 +46,23 @@ pub(super) type Options = BTreeMap<String, Vec<String>>;
 /// The usual keys, where neither inventory nor configuration names any.
 const USUAL_KEYS: [&str; 3] = ["~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ed25519"];
 
+/// The configuration of whoever runs muster, read once.
+#[derive(Default)]
+pub(super) struct Configuration {
+    files: ConfigFiles,
+    /// The account's name as `ssh` has it, which asks nobody's environment.
+    own_name: OnceCell<Option<String>>,
+}
+
 /// Finds out how a host is reached: by the inventory first, then by `ssh_config`, then by OpenSSH's defaults.
 ///
 /// # Errors
 /// A clause that says what of the configuration cannot be read or is not supported.
-pub(super) async fn resolve(target: &SshTarget, places: &Places) -> Result<Settings, String> {
+pub(super) async fn resolve(
+    target: &SshTarget,
+    places: &Places,
+    configuration: &Configuration,
+) -> Result<Settings, String> {
     let is_plain = !target.address.starts_with('-') && !target.address.contains(char::is_whitespace);
     if !is_plain || target.address.is_empty() {
         return Err(format!(
@@ -56,12 +70,44 @@ pub(super) async fn resolve(target: &SshTarget, places: &Places) -> Result<Setti
             target.address
         ));
     }
-    let options = match ask_ssh(target, places).await {
-        Ok(answer) => answer?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => ssh_config_file::read(target, places)?,
-        Err(error) => return Err(format!("cannot run `{}`: {error}", places.ssh.display())),
+    let options = match configuration.files.plain(target, places) {
+        Some(options) => configuration.with_own_name(options, target, places).await,
+        None => match ask_ssh(target, places).await {
+            Ok(answer) => answer?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                configuration.files.read(target, places)?
+            }
+            Err(error) => return Err(format!("cannot run `{}`: {error}", places.ssh.display())),
+        },
     };
     settings(target, places, &options)
+}
+
+impl Configuration {
+    /// Adds who logs in where nobody says so.
+    async fn with_own_name(&self, mut options: Options, target: &SshTarget, places: &Places) -> Options {
+        if target.user.is_none() && !options.contains_key("user") {
+            let name = self.own_name.get_or_init(|| own_name(places)).await;
+            options.extend(name.iter().map(|name| ("user".to_owned(), vec![name.clone()])));
+        }
+        options
+    }
+}
+
+async fn own_name(places: &Places) -> Option<String> {
+    let mut command = tokio::process::Command::new(&places.ssh);
+    command
+        .args(["-F", "none", "-G", "--", "localhost"])
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let output = command
+        .output()
+        .await
+        .ok()
+        .filter(|output| output.status.success())?;
+    parse_answer(&String::from_utf8_lossy(&output.stdout))
+        .remove("user")?
+        .pop()
 }
 
 /// Asks `ssh` itself, which is right about Match, Include and canonical names.

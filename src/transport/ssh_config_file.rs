@@ -1,8 +1,11 @@
-//! The plain part of `ssh_config`, for machines without an `ssh` program. What it cannot judge, it refuses.
+//! The plain part of `ssh_config`: all that most people have there. What it cannot judge, it leaves to an `ssh` program,
+//! which costs more than the whole rest of a connection, or refuses where there is none.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use super::connector::Places;
 use super::pattern;
@@ -18,30 +21,164 @@ const REFUSED: [&str; 4] = [
 ];
 /// Keywords of which every line counts, not only the first.
 const GATHERED: [&str; 2] = ["identityfile", "certificatefile"];
+/// Keywords whose values this reader understands as OpenSSH does.
+const UNDERSTOOD: [&str; 14] = [
+    "host",
+    "include",
+    "hostname",
+    "port",
+    "user",
+    "identityfile",
+    "identitiesonly",
+    "certificatefile",
+    "userknownhostsfile",
+    "globalknownhostsfile",
+    "proxyjump",
+    "hostkeyalias",
+    "stricthostkeychecking",
+    "hashknownhosts",
+];
+/// Keywords that change nothing of what muster asks a configuration for.
+const IDLE: [&str; 24] = [
+    "addkeystoagent",
+    "compression",
+    "connectionattempts",
+    "connecttimeout",
+    "controlmaster",
+    "controlpath",
+    "controlpersist",
+    "forwardagent",
+    "forwardx11",
+    "forwardx11trusted",
+    "gssapiauthentication",
+    "gssapidelegatecredentials",
+    "loglevel",
+    "passwordauthentication",
+    "preferredauthentications",
+    "requesttty",
+    "sendenv",
+    "serveralivecountmax",
+    "serveraliveinterval",
+    "setenv",
+    "tcpkeepalive",
+    "updatehostkeys",
+    "visualhostkey",
+    "xauthlocation",
+];
 /// How deep Include may nest. OpenSSH's own limit.
 const INCLUDES_MAX: u8 = 16;
 
-/// Reads what holds for a host from the user's file, then from the system's.
-///
-/// # Errors
-/// A clause that names file, line and what cannot be judged.
-pub(super) fn read(target: &SshTarget, places: &Places) -> Result<Options, String> {
-    let mut reader = Reader {
-        places,
-        address: &target.address,
-        options: Options::new(),
+/// The configuration files, each read once in a run.
+#[derive(Default)]
+pub(super) struct ConfigFiles {
+    read: Mutex<BTreeMap<PathBuf, Result<Arc<[Line]>, String>>>,
+}
+
+/// One line that says something.
+struct Line {
+    number: usize,
+    /// In lower case.
+    keyword: String,
+    values: Vec<String>,
+}
+
+impl ConfigFiles {
+    /// Reads what holds for a host from the user's file, then from the system's.
+    ///
+    /// # Errors
+    /// A clause that names file, line and what cannot be judged.
+    pub fn read(&self, target: &SshTarget, places: &Places) -> Result<Options, String> {
+        self.options(target, places, Judge::Able)
+    }
+
+    /// The same, if all of it is understood as OpenSSH would.
+    pub fn plain(&self, target: &SshTarget, places: &Places) -> Option<Options> {
+        self.options(target, places, Judge::Strict).ok()
+    }
+
+    fn options(&self, target: &SshTarget, places: &Places, judge: Judge) -> Result<Options, String> {
+        let mut reader = Reader {
+            files: self,
+            judge,
+            places,
+            address: &target.address,
+            options: Options::new(),
+        };
+        match &places.ssh_config {
+            Some(file) => reader.file(file, true, 0)?,
+            None => {
+                reader.file(&places.home.join(".ssh/config"), true, 0)?;
+                reader.file(Path::new("/etc/ssh/ssh_config"), true, 0)?;
+            }
+        }
+        Ok(reader.options)
+    }
+
+    fn lines(&self, path: &Path) -> Result<Arc<[Line]>, String> {
+        let mut read = self.read.lock().expect("nobody panics while holding the files");
+        let lines = read.entry(path.to_owned()).or_insert_with(|| lines(path));
+        lines.clone()
+    }
+}
+
+fn lines(path: &Path) -> Result<Arc<[Line]>, String> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Arc::default()),
+        Err(error) => return Err(format!("cannot be looked up in {}: {error}", path.display())),
     };
-    match &places.ssh_config {
-        Some(file) => reader.file(file, true, 0)?,
-        None => {
-            reader.file(&places.home.join(".ssh/config"), true, 0)?;
-            reader.file(Path::new("/etc/ssh/ssh_config"), true, 0)?;
+    let line = |(index, line): (usize, &str)| {
+        let number = index + 1;
+        let Some(words) = words(line) else {
+            return Some(Err(format!("meets an open quote at {}:{number}", path.display())));
+        };
+        let (keyword, values) = words.split_first()?;
+        Some(Ok(Line {
+            number,
+            keyword: keyword.to_lowercase(),
+            values: values.to_vec(),
+        }))
+    };
+    text.lines().enumerate().filter_map(line).collect()
+}
+
+/// What is done about lines that this reader may not understand.
+#[derive(Clone, Copy)]
+enum Judge {
+    /// Nothing, unless they would change where or how we connect.
+    Able,
+    /// Everything must be understood, whether it holds for the host or not.
+    Strict,
+}
+
+impl Judge {
+    fn refuses(self, line: &Line) -> bool {
+        let (keyword, value) = (line.keyword.as_str(), line.values.join(" "));
+        match self {
+            Self::Able => REFUSED.contains(&keyword) && !["no", "none"].contains(&value.as_str()),
+            Self::Strict => {
+                !IDLE.contains(&keyword) && !(UNDERSTOOD.contains(&keyword) && is_plain(keyword, &value))
+            }
         }
     }
-    Ok(reader.options)
+}
+
+/// Tells whether a value means itself.
+fn is_plain(keyword: &str, value: &str) -> bool {
+    let means_itself = !value.contains(['%', '$']);
+    match keyword {
+        "hostname" => !value.replace("%h", "").contains(['%', '$']),
+        "user" | "port" | "proxyjump" | "hostkeyalias" => means_itself,
+        "identityfile" => value != "none",
+        "identitiesonly" | "hashknownhosts" => ["yes", "no"].contains(&value),
+        "stricthostkeychecking" => ["yes", "no", "ask", "accept-new", "off"].contains(&value),
+        _ => true,
+    }
 }
 
 struct Reader<'a> {
+    files: &'a ConfigFiles,
+    judge: Judge,
     places: &'a Places,
     address: &'a str,
     options: Options,
@@ -50,30 +187,20 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// Reads one file; `applies` says whether its lines before any `Host` hold.
     fn file(&mut self, path: &Path, applies: bool, depth: u8) -> Result<(), String> {
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(format!("cannot be looked up in {}: {error}", path.display())),
-        };
         let mut holds = applies;
-        for (index, line) in text.lines().enumerate() {
-            let at = || format!("{}:{}", path.display(), index + 1);
-            let words = words(line).ok_or_else(|| format!("meets an open quote at {}", at()))?;
-            let Some((keyword, values)) = words.split_first() else {
-                continue;
-            };
-            match keyword.to_lowercase().as_str() {
+        for line in self.files.lines(path)?.iter() {
+            let at = || format!("{}:{}", path.display(), line.number);
+            let (keyword, values) = (line.keyword.as_str(), &line.values);
+            if self.judge.refuses(line) {
+                return Err(format!(
+                    "meets `{keyword}` at {}, which only an `ssh` program can judge; install openssh-client",
+                    at()
+                ));
+            }
+            match keyword {
                 "host" => holds = applies && self.matches(values),
                 "include" if holds => self.include(path, values, depth, &at())?,
                 "include" => {}
-                keyword
-                    if REFUSED.contains(&keyword) && !["no", "none"].contains(&values.join(" ").as_str()) =>
-                {
-                    return Err(format!(
-                        "meets `{keyword}` at {}, which only an `ssh` program can judge; install openssh-client",
-                        at()
-                    ));
-                }
                 keyword if holds => self.set(keyword, values.join(" ")),
                 _ => {}
             }
@@ -178,7 +305,7 @@ mod tests {
         .expect("a file");
         fs::write(&file, text).expect("a file");
         places.ssh_config = Some(file);
-        read(&target(address), &places)
+        ConfigFiles::default().read(&target(address), &places)
     }
 
     fn one(options: &Options, keyword: &str) -> String {
@@ -186,6 +313,33 @@ mod tests {
             .get(keyword)
             .map(|values| values.join("|"))
             .unwrap_or_default()
+    }
+
+    #[test]
+    fn what_is_not_understood_is_left_to_ssh_wherever_it_stands() {
+        let plain = |text: &str| {
+            let home = tempfile::tempdir().expect("a folder");
+            let mut places = places(&home.path().display().to_string());
+            let file = home.path().join("config");
+            fs::write(&file, text).expect("a file");
+            places.ssh_config = Some(file);
+            ConfigFiles::default().plain(&target("a"), &places)
+        };
+        let usual = "Host *\n SendEnv LANG LC_*\n HashKnownHosts yes\n GSSAPIAuthentication yes\n User x\n";
+        assert_eq!(one(&plain(usual).expect("plain"), "user"), "x");
+        assert!(plain("HostName %h.example.org\n").is_some());
+        for odd in [
+            "Host b\n Match exec true\n",
+            "CanonicalizeHostname no\n",
+            "User %u\n",
+            "HostName %n\n",
+            "IdentitiesOnly Yes\n",
+            "IdentityAgent none\n",
+            "ProxyCommand none\n",
+            "Port \"22\n",
+        ] {
+            assert_eq!(plain(odd), None, "{odd}");
+        }
     }
 
     #[test]

@@ -395,7 +395,6 @@ impl Files {
         for (name, said) in &reply.said {
             match name.as_str() {
                 "stat" => files.read_stats(said),
-                "link" => files.read_links(&said.output),
                 "empty" => files.empties.extend(pairs(&said.output)),
                 "sum" => files.read_sums(&said.output),
                 "print" => files.prints.extend(pairs(&said.output)),
@@ -407,30 +406,18 @@ impl Files {
     }
 
     fn read_stats(&mut self, said: &Said) {
-        for record in fields(&said.output).chunks_exact(8) {
+        for record in fields(&said.output).chunks_exact(9) {
+            let name = record[0];
             if let Some(stat) = Stat::read(record) {
-                self.stats.insert(record[0].to_vec(), stat);
+                self.stats.insert(name.to_vec(), stat);
             }
+            let target = record[8]
+                .strip_prefix(name)
+                .and_then(|rest| rest.strip_prefix(b" -> "));
+            self.links
+                .extend(target.map(|target| (name.to_vec(), lossy(target))));
         }
         self.errors.extend(said.errors.lines().map(str::to_owned));
-    }
-
-    /// Reads a count, that many names, and as many targets; a count that does not fit means that a link went away.
-    fn read_links(&mut self, output: &[u8]) {
-        let fields = fields(output);
-        let Some((count, rest)) = fields.split_first() else {
-            return;
-        };
-        let count: usize = parsed(count).unwrap_or(usize::MAX);
-        if rest.len() == count.saturating_mul(2) {
-            let (names, targets) = rest.split_at(count);
-            self.links.extend(
-                names
-                    .iter()
-                    .zip(targets)
-                    .map(|(name, to)| (name.to_vec(), lossy(to))),
-            );
-        }
     }
 
     fn read_sums(&mut self, output: &[u8]) {
@@ -442,7 +429,7 @@ impl Files {
         }
     }
 
-    /// Reads a count, that many sizes, that many names, and then all bytes.
+    /// Reads the most bytes that there are of each file, a count, that many names, and then all bytes.
     fn read_texts(&mut self, output: &[u8]) {
         let mut rest = output;
         let mut field = || {
@@ -451,17 +438,22 @@ impl Files {
             rest = &rest[end + 1..];
             Some(field)
         };
-        let Some(count) = field().and_then(parsed::<usize>) else {
+        let mut number = || field().and_then(parsed::<usize>);
+        let (Some(most), Some(count)) = (number(), number()) else {
             return;
         };
-        let sizes: Vec<usize> = (0..count).map_while(|_| field().and_then(parsed)).collect();
         let names: Vec<&[u8]> = (0..count).map_while(|_| field()).collect();
-        for (name, size) in names.into_iter().zip(sizes) {
-            let Some((bytes, after)) = rest.split_at_checked(size) else {
+        for name in names {
+            let size = self
+                .stats
+                .get(name)
+                .and_then(|stat| stat.size.parse::<usize>().ok());
+            let Some((bytes, after)) = size.and_then(|size| rest.split_at_checked(size.min(most))) else {
                 return;
             };
             rest = after;
-            // A file that changed meanwhile no longer has the digest that `sums` gave: then only that counts.
+            // Of a longer file this is a part only, and one that changed meanwhile has another digest than `say_sums`
+            // gave: then only that counts.
             if self.sums.get(name) == Some(&Digest::of(bytes).0) {
                 self.texts.insert(name.to_vec(), bytes.to_vec());
             }
@@ -572,7 +564,7 @@ impl Files {
 }
 
 impl Stat {
-    /// Reads name, mode in hex, uid, user, gid, group, size, ctime.
+    /// Reads name, mode in hex, uid, user, gid, group, size, ctime, name with target.
     fn read(record: &[&[u8]]) -> Option<Self> {
         let mode = u32::from_str_radix(std::str::from_utf8(record[1]).ok()?, 16).ok()?;
         let kind = match mode & 0o170_000 {

@@ -89,10 +89,7 @@ pub(super) fn stat_calls(classes: &Classes<'_>) -> usize {
 pub fn sections(probes: &BTreeMap<ResourceKey, Vec<Probe>>) -> String {
     let classes = Classes::of(probes);
     let mut script = Script::default();
-    script.class(
-        &classes.paths,
-        &["LIST say_stats", "LIST say_links", "tell empty LIST empties"],
-    );
+    script.class(&classes.paths, &["LIST say_stats", "tell empty LIST empties"]);
     let texts = format!("LIST say_contents {CONTENT_MAX_BYTES}");
     script.class(&classes.texts, &["LIST say_sums", &texts]);
     script.class(&classes.prints, &["[ -z \"$salt\" ] || say print LIST prints"]);
@@ -185,10 +182,7 @@ impl Script {
                  case $_name in {names}) set -- \"$@\" \"$_home/.ssh/authorized_keys\" ;; esac\n\
                  done </etc/passwd\n\"$@\""
             ));
-            self.calls(
-                &list,
-                &["LIST say_stats", "LIST say_links", "tell empty LIST empties"],
-            );
+            self.calls(&list, &["LIST say_stats", "tell empty LIST empties"]);
             self.calls(&list, &["LIST say_sums", texts]);
         }
     }

@@ -5,6 +5,8 @@
 # The kernel's own dice.
 read -r mark </proc/sys/kernel/random/uuid || { echo "/proc is not there" >&2 && exit 97; }
 printf 'mark %s\n' "$mark"
+# Names as they are, where stat would quote them.
+export QUOTING_STYLE=literal
 
 # Runs a program and prints its output, its status and its errors. It runs in a shell of its own: the last one may be its `exec`.
 say() { # NAME COMMAND…
@@ -80,22 +82,9 @@ missing_tools() { # NAME…
     done
 }
 
+# The last field is `NAME -> TARGET` where it is a link.
 say_stats() { # PATH…
-    [ $# -eq 0 ] || say stat stat --printf '%n\0%f\0%u\0%U\0%g\0%G\0%s\0%Z\0' -- "$@"
-}
-
-say_links() { # PATH…
-    for _path; do
-        shift
-        [ ! -L "$_path" ] || set -- "$@" "$_path"
-    done
-    [ $# -eq 0 ] || say link targets "$@"
-}
-
-# Prints how many links there are, their names, and then what they point to.
-targets() { # LINK…
-    printf '%s\0' "$#" "$@"
-    exec readlink -z -- "$@"
+    [ $# -eq 0 ] || say stat stat --printf '%n\0%f\0%u\0%U\0%g\0%G\0%s\0%Z\0%N\0' -- "$@"
 }
 
 # Prints each directory with `yes` if it is empty. By patterns, which start no program.
@@ -132,7 +121,8 @@ prints() { # PATH…
     done
 }
 
-# Says the contents of those files that are not longer than MAX.
+# Says the first MAX bytes of each file. `say_stats` says how many of them there are, and the digests that `say_sums` says tell
+# whether a file changed meanwhile.
 say_contents() { # MAX PATH…
     _max=$1
     shift
@@ -142,22 +132,13 @@ say_contents() { # MAX PATH…
         case $_path in /proc/* | /sys/*) continue ;; esac
         [ ! -f "$_path" ] || [ -L "$_path" ] || set -- "$@" "$_path"
     done
-    [ $# -gt 0 ] || return 0
-    _sizes=$(stat -c %s -- "$@") || return
-    _kept=
-    for _size in $_sizes; do
-        _path=$1
-        shift
-        [ "$_size" -gt "$_max" ] || { set -- "$@" "$_path" && _kept="$_kept $_size"; }
-    done
     [ $# -eq 0 ] || say text contents "$@"
 }
 
-# Prints how many files there are, their sizes, their names, and then all their bytes.
-# The digests that `say_sums` gave tell whether a file changed meanwhile, so that the sizes no longer fit.
+# Prints how many bytes of each file there are at most, how many files, their names, and then all their bytes.
 contents() { # PATH…
-    printf '%s\0' "$#" $_kept "$@"
-    exec cat -- "$@"
+    printf '%s\0' "$_max" "$#" "$@"
+    exec head -q -c "$_max" -- "$@"
 }
 
 # Prints the value of each kernel parameter, by its path under /proc/sys: `path`, `ok` or `bad` or `absent`, value.

@@ -71,8 +71,11 @@ const INCLUDES_MAX: u8 = 16;
 /// The configuration files, each read once in a run.
 #[derive(Default)]
 pub(super) struct ConfigFiles {
-    read: Mutex<BTreeMap<PathBuf, Result<Arc<[Line]>, String>>>,
+    read: Mutex<BTreeMap<PathBuf, Lines>>,
 }
+
+/// The lines of one file, or a clause that says why there are none.
+type Lines = Result<Arc<[Line]>, String>;
 
 /// One line that says something.
 struct Line {
@@ -114,14 +117,14 @@ impl ConfigFiles {
         Ok(reader.options)
     }
 
-    fn lines(&self, path: &Path) -> Result<Arc<[Line]>, String> {
+    fn lines(&self, path: &Path) -> Lines {
         let mut read = self.read.lock().expect("nobody panics while holding the files");
         let lines = read.entry(path.to_owned()).or_insert_with(|| lines(path));
         lines.clone()
     }
 }
 
-fn lines(path: &Path) -> Result<Arc<[Line]>, String> {
+fn lines(path: &Path) -> Lines {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Arc::default()),
@@ -157,7 +160,7 @@ impl Judge {
         match self {
             Self::Able => REFUSED.contains(&keyword) && !["no", "none"].contains(&value.as_str()),
             Self::Strict => {
-                !IDLE.contains(&keyword) && !(UNDERSTOOD.contains(&keyword) && is_plain(keyword, &value))
+                !(IDLE.contains(&keyword) || UNDERSTOOD.contains(&keyword) && is_plain(keyword, &value))
             }
         }
     }

@@ -63,11 +63,6 @@ async fn try_once(
     jump: Option<&Link>,
 ) -> Result<Handle<Greeter>, Setback> {
     let lasting = |why: String| Setback::Lasting(ReachError::Unreachable(format!("{peer} {why}")));
-    let _login = connector
-        .logins
-        .acquire()
-        .await
-        .expect("nobody closes the semaphore");
     let limit = connector.limits.connect;
     let check = HostKeyCheck::gather(peer, settings, &connector.known_hosts).map_err(Setback::Lasting)?;
     let config = Arc::new(config(connector, &check));
@@ -77,17 +72,18 @@ async fn try_once(
             Failure::Passing(why) => Setback::Passing(why),
             Failure::Lasting(why) => lasting(why),
         })?;
+    // Only now: a host that hangs before it says a word keeps nobody else from logging in.
+    let _login = connector
+        .logins
+        .acquire()
+        .await
+        .expect("nobody closes the semaphore");
     let (greeter, farewell) = Greeter::new(check);
     let mut handle = match timeout(limit, client::connect_stream(config, stream, greeter)).await {
         Ok(Ok(handle)) => handle,
         Ok(Err(GreetError::HostKey(error))) => return Err(Setback::Lasting(error)),
         Ok(Err(GreetError::Ssh(error))) => return Err(handshake_setback(&error, &farewell, lasting)),
-        Err(_) => {
-            return Err(lasting(format!(
-                "accepts connections and says nothing in SSH for {} s; it hangs, or it is no SSH server",
-                limit.as_secs_f32()
-            )));
-        }
+        Err(_) => return Err(lasting(hangs(limit))),
     };
     if let Err(refusal) = auth::log_in(&mut handle, settings, connector).await {
         let said = farewell.said();
@@ -139,7 +135,10 @@ async fn open_stream(
             Ok(Ok(stream)) => {
                 // Without it small answers wait for the delayed acknowledgement; slower, not wrong.
                 let _ = stream.set_nodelay(true);
-                Ok(Box::new(stream))
+                match timeout(limit, stream.readable()).await {
+                    Ok(_) => Ok(Box::new(stream)),
+                    Err(_) => Err(Failure::Lasting(hangs(limit))),
+                }
             }
             Ok(Err(error)) if is_passing(error.kind()) => {
                 Err(Failure::Passing(format!("is not reached: {error}")))
@@ -148,6 +147,13 @@ async fn open_stream(
             Err(_) => Err(no_answer()),
         },
     }
+}
+
+fn hangs(limit: Duration) -> String {
+    format!(
+        "accepts connections and says nothing in SSH for {} s; it hangs, or it is no SSH server",
+        limit.as_secs_f32()
+    )
 }
 
 fn is_passing(kind: io::ErrorKind) -> bool {

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::client::Client;
-use super::sshd::{Sshd, free_port};
+use super::sshd::{Sshd, free_port, until};
 
 /// A listener that says one thing and then nothing, and counts who came.
 async fn silent(banner: &'static [u8]) -> (u16, Arc<AtomicUsize>) {
@@ -47,6 +47,31 @@ async fn a_host_that_hangs_is_given_up_in_time() {
             1,
             "a hanging host is not tried again"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_hangs_keeps_nobody_else_from_logging_in() {
+    let (port, count) = silent(b"").await;
+    let sshd = Sshd::fresh();
+    let mut client = Client::of(&sshd);
+    client.limits.logins_max = 1;
+    client.limits.connect = Duration::from_secs(60);
+    let connector = client.connector();
+    let mut hung = Client::at(port);
+    hung.target.identity_file = client.target.identity_file.clone();
+    let waiting = hung.shell_by(&connector);
+    tokio::pin!(waiting);
+    let reached = async {
+        until("the hung host is connected to", || {
+            count.load(Ordering::SeqCst) == 1
+        })
+        .await;
+        client.shell_by(&connector).await.expect("a shell");
+    };
+    tokio::select! {
+        ended = &mut waiting => panic!("it hangs: {:?}", ended.err()),
+        () = reached => {}
     }
 }
 

@@ -193,7 +193,7 @@ impl Said {
 impl Case {
     fn known(&self) -> Known {
         Known {
-            outputs: self.outputs.clone(),
+            outputs: self.outputs.clone().into(),
             prints: self
                 .prints
                 .iter()

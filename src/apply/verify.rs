@@ -1,6 +1,7 @@
 //! Whether a change came about: what is there now against what was wanted. Pure.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use regex::Regex;
 
@@ -146,7 +147,7 @@ fn known(spec: &Spec, means: Means<'_>) -> Known {
         })
     });
     let mut known = Known {
-        outputs: flat.collect(),
+        outputs: Arc::new(flat.collect()),
         ..Known::default()
     };
     let bodies: Vec<Body> = spec

@@ -1,6 +1,7 @@
 //! What is known of one host when desired and actual are compared: outputs and fingerprints.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::body::Body;
 use super::digest::{Digest, Fingerprint};
@@ -9,8 +10,8 @@ use super::id::OutputRef;
 /// What bodies with holes compare by, on one host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Known {
-    /// Outputs that were produced, of all hosts.
-    pub outputs: BTreeMap<OutputRef, String>,
+    /// Outputs that were produced, of all hosts; one map for all of them.
+    pub outputs: Arc<BTreeMap<OutputRef, String>>,
     /// Prints of bodies that hold secrets, under this host's salt, by [`Body::digest`] after outputs were filled.
     pub prints: BTreeMap<Digest, Fingerprint>,
     /// Whether secrets were left unresolved on purpose (`--no-secrets`), so that the manifest stands in for them.

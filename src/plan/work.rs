@@ -5,6 +5,7 @@ mod hold;
 mod needs;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::model::aim::Aimed;
 use crate::model::change::{Action, Change};
@@ -33,9 +34,9 @@ pub(super) struct Work<'a> {
 
 impl<'a> Work<'a> {
     pub(super) fn new(input: &'a PlanInput<'a>) -> Self {
-        let outputs = outputs(input.desired, input.seen);
+        let outputs = Arc::new(outputs(input.desired, input.seen));
         let known = |host: &HostId| Known {
-            outputs: outputs.clone(),
+            outputs: Arc::clone(&outputs),
             prints: input.prints.get(host).cloned().unwrap_or_default(),
             is_without_secrets: input.without_secrets,
         };

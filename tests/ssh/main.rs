@@ -9,3 +9,4 @@ mod login;
 mod root;
 mod run;
 mod sshd;
+mod trips;

@@ -119,8 +119,25 @@ pub fn command() -> clap::Command {
 
 /// Runs a future to its end, on as many threads as the machine has processors.
 fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let _ = allow_many_connections();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.expect("a process can start threads").block_on(future)
+}
+
+/// The most files that may be open at once, where the machine permits it.
+const FILES_MAX: u64 = 65_536;
+
+/// A connection is an open file, and most systems begin with 1,024 of them. What is not permitted is met again when a
+/// connection cannot be opened, and told there.
+fn allow_many_connections() -> std::io::Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(FILES_MAX, |maximum| maximum.min(FILES_MAX));
+    if limit.current.is_some_and(|current| current < wanted) {
+        let current = Some(wanted);
+        setrlimit(Resource::Nofile, Rlimit { current, ..limit })?;
+    }
+    Ok(())
 }
 
 /// Returns an error with everything that led to it, outermost first.

@@ -2,7 +2,7 @@
 FLEET ?= rehearsal
 HOSTS ?= 3
 
-.PHONY: demo test soak bench lint audit fleet-up fleet-down clean
+.PHONY: demo test soak bench bench-quick lint audit fleet-up fleet-down clean
 
 demo: ## a fleet of five, from an inventory to a mended drift
 	@tests/setup/all
@@ -17,9 +17,17 @@ soak: ## ten thousand pretended runs with faults; SEEDS=n for another number
 	@tests/setup/rust
 	MUSTER_SIM_RUNS=$(or $(SEEDS),10000) cargo test --locked --release --test simulation seeds -- --nocapture
 
-bench:
+bench: ## how fast the planner is, and muster on 100, 500 and 1,000 hosts beside a floor and pyinfra; needs root
+	@tests/setup/packages
 	@tests/setup/rust
-	cargo bench --locked
+	@tests/setup/pyinfra
+	@benches/run
+
+bench-quick: ## only the fleet, with 100 hosts
+	@tests/setup/packages
+	@tests/setup/rust
+	@tests/setup/pyinfra
+	@benches/run --bench fleet -- --quick
 
 lint: ## what `test` checks without running anything
 	@tests/setup/rust

@@ -662,7 +662,10 @@ mod tests {
             Probe::Account("a".to_owned()),
         ];
         let answers = answers_of(&probes, &Reply::default());
-        assert_eq!(answers[0], bad(1, "/x cannot be read"));
+        assert_eq!(
+            answers[0],
+            bad(1, "/x cannot be read: the host's answer is not whole")
+        );
         assert!(answers[1..].iter().all(|answer| answer.missing().is_some()));
     }
 

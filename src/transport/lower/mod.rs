@@ -88,9 +88,11 @@ impl Guard<'_> {
     /// Spells a look. It changes nothing, not even a temporary file.
     pub fn look(&self, request: &LookRequest) -> String {
         // Of the ops' functions a look needs the one that runs a module's command.
-        let ops = look::has_commands(&request.probes)
-            .then(|| OPS.to_string())
-            .unwrap_or_default();
+        let ops: &str = if look::has_commands(&request.probes) {
+            &OPS.0
+        } else {
+            ""
+        };
         format!("{}{ops}{LOOK}\n{}", self.head("-", 0), looking(request))
     }
 

@@ -1,5 +1,7 @@
 //! Taking secrets out of what hosts say. Pure. A net and not a wall: a program can always write a value in a way of its own.
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
@@ -11,6 +13,8 @@ const STARS: &str = "***";
 const VALUE_MIN_BYTES: usize = 4;
 /// Parts of a value, and values within Base64, say something only from this length on.
 const PART_MIN_BYTES: usize = 8;
+/// A piece of a value that is as long as this is not there by chance.
+const PIECE_MIN_BYTES: usize = 12;
 /// The most of a text that is read: its end. What hosts say may be long, and only last lines are shown.
 const TEXT_MAX_BYTES: usize = 64 * 1024;
 
@@ -18,16 +22,23 @@ const TEXT_MAX_BYTES: usize = 64 * 1024;
 pub struct Redaction {
     /// The longest first: one form may hold another, whose stars would then hide the rest of it from the search.
     forms: Vec<String>,
+    /// Values of which a long piece says too much: a program may have cut them.
+    pieces: Vec<String>,
 }
 
 impl Redaction {
     /// Makes the forms of some values: as they are, line by line, and in the encodings that programs echo.
     pub fn of<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
-        let values = values.into_iter().filter(|value| value.len() >= VALUE_MIN_BYTES);
-        let mut forms: Vec<String> = values.flat_map(forms).collect();
+        let values: Vec<&str> = values
+            .into_iter()
+            .filter(|value| value.len() >= VALUE_MIN_BYTES)
+            .collect();
+        let pieces = values.iter().filter(|value| value.len() > PIECE_MIN_BYTES);
+        let pieces = pieces.map(|value| (*value).to_owned()).collect();
+        let mut forms: Vec<String> = values.into_iter().flat_map(forms).collect();
         forms.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         forms.dedup();
-        Self { forms }
+        Self { forms, pieces }
     }
 
     /// Returns the end of a text with stars in the place of every form.
@@ -36,12 +47,16 @@ impl Redaction {
     pub fn apply(&self, text: &str) -> String {
         let start = text.floor_char_boundary(text.len().saturating_sub(TEXT_MAX_BYTES));
         let text = self.without_rest(&text[start..]);
-        self.forms
+        let text = self
+            .forms
             .iter()
             .fold(text, |text, form| match text.contains(form.as_str()) {
                 true => text.replace(form.as_str(), STARS),
                 false => text,
-            })
+            });
+        self.pieces
+            .iter()
+            .fold(text, |text, piece| without_pieces(&text, piece))
     }
 
     /// Blanks the end of a form at the beginning of a text.
@@ -61,6 +76,26 @@ impl Redaction {
             |rest| format!("{STARS}{}", &text[rest.len()..]),
         )
     }
+}
+
+/// Blanks every piece of a value that is long enough to tell something.
+fn without_pieces(text: &str, value: &str) -> String {
+    let pieces: BTreeSet<&[u8]> = value.as_bytes().windows(PIECE_MIN_BYTES).collect();
+    let mut out = String::with_capacity(text.len());
+    let mut shown = 0;
+    let mut hidden = 0;
+    for (at, window) in text.as_bytes().windows(PIECE_MIN_BYTES).enumerate() {
+        if pieces.contains(window) {
+            if at > hidden || hidden == 0 {
+                let start = text.floor_char_boundary(at).max(shown);
+                out.push_str(&text[shown..start]);
+                out.push_str(STARS);
+            }
+            hidden = at + PIECE_MIN_BYTES;
+            shown = text.ceil_char_boundary(hidden);
+        }
+    }
+    out + &text[shown..]
 }
 
 /// Returns the forms of one value.
@@ -165,6 +200,17 @@ mod tests {
         assert_eq!(shown, "line 1: ***\nother");
         assert_eq!(net.apply("wfRYfRkZ0fCkTDPzm\nother"), "***\nother");
         assert_eq!(net.apply("Zm is short"), "Zm is short");
+    }
+
+    #[test]
+    fn a_long_piece_of_a_value_is_taken_out_and_a_short_one_is_a_word() {
+        let net = Redaction::of([VALUE]);
+        assert_eq!(net.apply("was: rrect horse/battery+sta, é"), "was: ***, é");
+        assert_eq!(
+            net.apply("battery+staple and correct horse/ba é"),
+            "*** and *** é"
+        );
+        assert_eq!(net.apply("a horse and a battery"), "a horse and a battery");
     }
 
     #[test]

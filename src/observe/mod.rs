@@ -111,7 +111,26 @@ async fn look_at(ports: &Ports, host: &HostId, desired: &DesiredHost) -> Result<
             .answers
             .extend(ports.transport.look(host, &request).await?.answers);
     }
+    veil(&mut reply, desired);
     Ok(reply)
+}
+
+/// Takes out of the answers what no plan and no recorded look may hold.
+fn veil(reply: &mut LookReply, desired: &DesiredHost) {
+    let manifest = reply.manifest.present();
+    let salt = reply.salt.as_ref().map(|salt| salt.0.as_slice());
+    for (key, answers) in &mut reply.answers {
+        let owned = manifest.and_then(|manifest| manifest.owned.get(key));
+        let veiled = match desired.entries.get(key) {
+            Some(entry) => entry.spec.veil(owned, answers, salt),
+            None => owned
+                .and_then(|owned| Spec::decode(key.kind.as_str(), &owned.spec).ok())
+                .and_then(|spec| spec.veil(owned, answers, salt)),
+        };
+        if let Some(veiled) = veiled {
+            *answers = veiled;
+        }
+    }
 }
 
 /// Returns the probes of everything that the manifest names and nobody declares.

@@ -71,6 +71,9 @@ pub struct ActualAccount {
     pub comment: String,
 }
 
+/// The longest comment: a line of /etc/passwd has to stay readable for every program.
+const COMMENT_MAX_BYTES: usize = 255;
+
 /// Returns what is wrong with the name of an account or a group: what `useradd` of Debian would refuse.
 pub(super) fn check_name(field: &'static str, name: &str) -> Option<Mistake> {
     let is_first = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
@@ -141,11 +144,14 @@ impl Kind for Account {
             .shell
             .as_deref()
             .and_then(|shell| path::check_path("shell", shell));
-        let comment = self
-            .comment
-            .as_deref()
-            .filter(|comment| comment.contains([':', '\n']));
-        let comment = comment.map(|_| Mistake::new("comment", "a comment holds no colon and no line break"));
+        let comment = self.comment.as_deref().filter(|comment| {
+            comment.contains(|char: char| char == ':' || char.is_control())
+                || comment.len() > COMMENT_MAX_BYTES
+        });
+        let comment = comment.map(|_| {
+            let what = "a comment holds no colon and no control characters, and at most 255 bytes";
+            Mistake::new("comment", what)
+        });
         check_name("name", &self.name)
             .into_iter()
             .chain(group)

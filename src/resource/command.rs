@@ -9,6 +9,7 @@ use crate::model::body::Body;
 use crate::model::change::{Action, FieldChange, Undo};
 use crate::model::digest::Digest;
 use crate::model::id::ResourceKey;
+use crate::model::manifest::Owned;
 use crate::model::observation::{Answer, Observed};
 use crate::model::op::{Op, Probe};
 use crate::model::quantity::parse_duration;
@@ -191,6 +192,32 @@ impl Kind for Command {
             user: self.user.clone(),
             timeout_secs: PROBE_SECS,
         }]
+    }
+
+    /// A probe may print anything; only what is declared as an output is public.
+    fn veil(
+        &self,
+        _owned: Option<&Owned>,
+        answers: &[Answer],
+        _salt: Option<&[u8]>,
+        _seen: &dyn Fn() -> Digest,
+    ) -> Option<Vec<Answer>> {
+        let is_declared = |line: &&str| {
+            line.split_once('=')
+                .is_some_and(|(name, _)| self.outputs.contains_key(name))
+        };
+        let declared = |answer: &Answer| match answer {
+            Answer::Text { output, status } => Answer::Text {
+                output: output
+                    .lines()
+                    .filter(is_declared)
+                    .map(|line| format!("{line}\n"))
+                    .collect(),
+                status: *status,
+            },
+            Answer::NoAnswer(why) => Answer::NoAnswer(why.clone()),
+        };
+        Some(answers.iter().map(declared).collect())
     }
 
     fn read(&self, answers: &[Answer]) -> Observed<ActualCommand> {

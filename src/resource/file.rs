@@ -8,11 +8,12 @@ use crate::model::change::{Action, FieldChange, Undo};
 use crate::model::digest::Digest;
 use crate::model::id::ResourceKey;
 use crate::model::known::Comparable;
+use crate::model::manifest::Owned;
 use crate::model::observation::{Answer, Observed};
 use crate::model::op::{ContentWanted, Op, Probe};
 
 use super::path::{self, Attributes, Content};
-use super::{Claim, Context, Kind, Mistake, Step};
+use super::{Claim, Context, Kind, Mistake, Step, veil};
 
 /// A file whose whole content muster owns.
 ///
@@ -129,6 +130,30 @@ impl Kind for File {
             path: self.path.clone(),
             content,
         }]
+    }
+
+    fn veil(
+        &self,
+        owned: Option<&Owned>,
+        answers: &[Answer],
+        salt: Option<&[u8]>,
+        seen: &dyn Fn() -> Digest,
+    ) -> Option<Vec<Answer>> {
+        let (answer, wanted) = (answers.first()?, self.content.plain().unwrap_or_default());
+        if veil::is_as_declared(answer, wanted) {
+            return None;
+        }
+        let former = owned.and_then(|owned| Self::deserialize(&owned.spec).ok());
+        let former = former
+            .as_ref()
+            .and_then(|file| file.content.plain())
+            .unwrap_or_default();
+        veil::answer(answer, &self.path, &[wanted, former], salt, seen).map(|answer| vec![answer])
+    }
+
+    fn digest(&self, actual: &ActualFile) -> Digest {
+        let seen = actual.content.as_ref().and_then(Content::seen);
+        seen.cloned().unwrap_or_else(|| Digest::of_value(actual))
     }
 
     fn read(&self, answers: &[Answer]) -> Observed<ActualFile> {

@@ -60,6 +60,18 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned + JsonSchema {
     /// Returns the questions that tell what is there.
     fn probes(&self) -> Vec<Probe>;
 
+    /// Returns the answers without what no plan and no recorded look may hold; `None` where they hold nothing of the
+    /// kind. `owned` is the manifest's entry, `seen` tells the digest of what the answers say as they are.
+    fn veil(
+        &self,
+        _owned: Option<&Owned>,
+        _answers: &[Answer],
+        _salt: Option<&[u8]>,
+        _seen: &dyn Fn() -> Digest,
+    ) -> Option<Vec<Answer>> {
+        None
+    }
+
     /// Says what the answers mean; one for each probe.
     fn read(&self, answers: &[Answer]) -> Observed<Self::Actual>;
 
@@ -343,6 +355,17 @@ macro_rules! kinds {
                 match self { $(Self::$kind(spec) => spec.read(answers).map(Actual::$kind),)* }
             }
 
+            /// As [`Kind::veil`].
+            pub fn veil(
+                &self,
+                owned: Option<&Owned>,
+                answers: &[Answer],
+                salt: Option<&[u8]>,
+            ) -> Option<Vec<Answer>> {
+                let seen = || self.seen(&self.read(answers));
+                match self { $(Self::$kind(spec) => spec.veil(owned, answers, salt, &seen),)* }
+            }
+
             /// As [`Kind::compare`]. What is of another kind differs in nothing that could be named, and is a bug.
             pub fn compare(&self, actual: &Actual, context: &Context<'_>) -> Vec<FieldChange> {
                 match (self, actual) {
@@ -505,6 +528,7 @@ mod settings;
 mod symlink;
 mod sysctl;
 mod unit;
+mod veil;
 
 kinds! {
     file::File,

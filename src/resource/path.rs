@@ -11,7 +11,7 @@ use crate::model::known::Comparable;
 use crate::model::observation::{Answer, Observed};
 use crate::model::op::Op;
 
-use super::Mistake;
+use super::{Mistake, veil};
 
 /// What a path's answer says (see [`crate::model::op::Probe::Path`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +72,14 @@ impl PathAnswer {
     /// Returns what is known of a file's content.
     pub fn content(&self) -> Result<Content, String> {
         if let Some(text) = &self.content {
-            return Ok(Content::Text(text.clone()));
+            let Some(seen) = self.lines.get(veil::VEILED) else {
+                return Ok(Content::Text(text.clone()));
+            };
+            return Ok(Content::Veiled {
+                text: text.clone(),
+                sha256: Digest(self.get("sha256")?.to_owned()),
+                seen: Digest(seen.clone()),
+            });
         }
         if let Some(print) = self.lines.get("print") {
             return Ok(Content::Print(Fingerprint(print.clone())));
@@ -124,6 +131,15 @@ pub enum Content {
     Text(String),
     /// Its digest: it is binary or long.
     Digest(Digest),
+    /// The text with values hidden that nobody declared.
+    Veiled {
+        /// What may be shown.
+        text: String,
+        /// The digest of the whole content.
+        sha256: Digest,
+        /// The digest of the resource as it was seen, by which a later look is compared.
+        seen: Digest,
+    },
     /// Its salted print: it is secret.
     Print(Fingerprint),
     /// Only that it is there: it is secret, and the host has no salt before its first apply.
@@ -139,7 +155,7 @@ impl Content {
     /// Returns the content as people may see it.
     pub fn shown(&self) -> Shown {
         match self {
-            Self::Text(text) => Shown::Text(text.clone()),
+            Self::Text(text) | Self::Veiled { text, .. } => Shown::Text(text.clone()),
             Self::Digest(digest) => Shown::Opaque(format!("sha256 {}", digest.short())),
             Self::Print(print) => Shown::Secret(print.clone()),
             Self::Opaque { .. } => Shown::Opaque("secret, not compared before the first apply".to_owned()),
@@ -152,6 +168,9 @@ impl Content {
         let after = match (self, wanted) {
             (Self::Text(there), Comparable::Text(wanted)) if there == wanted => return None,
             (Self::Digest(there), Comparable::Text(wanted)) if *there == Digest::of(wanted) => return None,
+            (Self::Veiled { sha256, .. }, Comparable::Text(wanted)) if *sha256 == Digest::of(wanted) => {
+                return None;
+            }
             (Self::Print(there), Comparable::Print(wanted)) if there == wanted => return None,
             // Nothing can be compared before the first apply gave the host a salt, so the content is written anew.
             (Self::Opaque { .. }, Comparable::Unresolved) => Shown::Opaque("secret".to_owned()),
@@ -159,7 +178,7 @@ impl Content {
             (_, Comparable::Text(wanted)) => match self {
                 // A secret place never shows its text, even where this part of it has no secret in it.
                 Self::Print(_) | Self::Opaque { .. } => Shown::Opaque("secret".to_owned()),
-                Self::Text(_) | Self::Digest(_) => Shown::Text(wanted.clone()),
+                Self::Text(_) | Self::Veiled { .. } | Self::Digest(_) => Shown::Text(wanted.clone()),
             },
             (_, Comparable::Print(print)) => Shown::Secret(print.clone()),
             (_, Comparable::Pending(output)) => Shown::Pending(output.clone()),
@@ -169,6 +188,16 @@ impl Content {
             before: self.shown(),
             after,
         })
+    }
+}
+
+impl Content {
+    /// Returns the digest of the whole resource, where it was taken before values were hidden.
+    pub fn seen(&self) -> Option<&Digest> {
+        match self {
+            Self::Veiled { seen, .. } => Some(seen),
+            Self::Text(_) | Self::Digest(_) | Self::Print(_) | Self::Opaque { .. } => None,
+        }
     }
 }
 
@@ -233,6 +262,10 @@ pub fn parents(path: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// The longest path and the longest name in one that Linux takes.
+pub const PATH_MAX_BYTES: usize = 4095;
+const NAME_MAX_BYTES: usize = 255;
+
 /// Returns what is wrong with a path.
 pub fn check_path(field: &'static str, path: &str) -> Option<Mistake> {
     let is_plain = path.starts_with('/')
@@ -241,7 +274,9 @@ pub fn check_path(field: &'static str, path: &str) -> Option<Mistake> {
         && !path[1..]
             .split('/')
             .any(|part| part.is_empty() || part == "." || part == "..")
-        && !path.chars().any(char::is_control);
+        && !path.chars().any(char::is_control)
+        && path.len() <= PATH_MAX_BYTES
+        && path.split('/').all(|part| part.len() <= NAME_MAX_BYTES);
     (!is_plain).then(|| {
         Mistake::new(field, format!("`{path}` is not an absolute path in plain form"))
             .hint("write it from the root, without `.`, `..`, doubled or trailing slashes")

@@ -45,8 +45,11 @@ impl Kind for Symlink {
     }
 
     fn check(&self) -> Vec<Mistake> {
-        let to = (self.to.is_empty() || self.to.chars().any(char::is_control))
-            .then(|| Mistake::new("to", "a link must point to something, without control characters"));
+        let is_odd = self.to.is_empty() || self.to.chars().any(char::is_control);
+        let to = (is_odd || self.to.len() > path::PATH_MAX_BYTES).then(|| {
+            let what = "a link must point to something, without control characters, in at most 4095 bytes";
+            Mistake::new("to", what)
+        });
         path::check_path("path", &self.path)
             .into_iter()
             .chain(to)

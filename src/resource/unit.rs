@@ -10,12 +10,13 @@ use crate::model::body::Body;
 use crate::model::change::{Action, Disruption, FieldChange, Shown, Undo};
 use crate::model::digest::Digest;
 use crate::model::known::{Comparable, Known};
+use crate::model::manifest::Owned;
 use crate::model::manifest::OwnedState;
 use crate::model::observation::{Answer, Observed};
 use crate::model::op::{ContentWanted, Op, Probe, UnitVerb};
 
 use super::path::{self, Attributes, Content, PathAnswer};
-use super::{Claim, Context, Kind, Mistake, Step};
+use super::{Claim, Context, Kind, Mistake, Step, veil};
 
 /// A systemd unit: a service, a timer, a socket or any other. What is not said is left as it is.
 ///
@@ -430,6 +431,24 @@ impl Kind for Unit {
         probes
     }
 
+    fn veil(
+        &self,
+        owned: Option<&Owned>,
+        answers: &[Answer],
+        salt: Option<&[u8]>,
+        seen: &dyn Fn() -> Digest,
+    ) -> Option<Vec<Answer>> {
+        let [unit, file] = answers else { return None };
+        let wanted = self.content.as_ref()?.plain().unwrap_or_default();
+        if veil::is_as_declared(file, wanted) {
+            return None;
+        }
+        let former = owned.and_then(|owned| Self::deserialize(&owned.spec).ok()?.content);
+        let former = former.as_ref().and_then(Body::plain).unwrap_or_default();
+        let file = veil::answer(file, &self.path(), &[wanted, former], salt, seen)?;
+        Some(vec![unit.clone(), file])
+    }
+
     fn read(&self, answers: &[Answer]) -> Observed<ActualUnit> {
         let actual = read_unit(&answers[0]).and_then(|actual| {
             let file = answers
@@ -558,6 +577,10 @@ impl Kind for Unit {
 
     /// Of what systemd says only what is declared counts: units start and stop by themselves.
     fn digest(&self, actual: &ActualUnit) -> Digest {
+        let content = actual.file.as_ref().and_then(|file| file.content.as_ref());
+        if let Some(seen) = content.and_then(Content::seen) {
+            return seen.clone();
+        }
         let file = actual
             .file
             .as_ref()

@@ -5,6 +5,7 @@ mod apply;
 mod block;
 mod docs;
 mod fleet;
+mod hostile;
 mod kinds;
 mod lesson;
 mod login;

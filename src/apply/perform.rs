@@ -8,6 +8,7 @@ use crate::model::event::Event;
 use crate::model::id::{HostId, OutputRef, ResourceId};
 use crate::model::op::Op;
 use crate::ports::{Call, Outcome, PerformError};
+use crate::resource::{Patience, Spec};
 
 use super::crew::Crew;
 use super::entry::{self, Seen};
@@ -60,7 +61,7 @@ impl Crew<'_, '_> {
             self.forget_starts(host);
         }
         match self.run.ports.transport.perform(host, &call).await {
-            Ok(outcome) => self.judge(host, changes, &outcome, outputs, None).await,
+            Ok(outcome) => self.judge_in_time(host, changes, &outcome, outputs).await,
             Err(error) => self.after_failure(host, changes, &error, outputs).await,
         }
     }
@@ -95,6 +96,50 @@ impl Crew<'_, '_> {
             return self.judge(host, changes, &outcome, outputs, Some(error)).await;
         }
         changes.iter().map(|change| failed(change, error)).collect()
+    }
+
+    /// Judges, and looks again at what takes a while to come about, after pauses that double. A host that cannot be asked
+    /// meanwhile has not said that nothing came about: if the time is up, nobody knows.
+    async fn judge_in_time(
+        &self,
+        host: &HostId,
+        changes: &[&Change],
+        outcome: &Outcome,
+        outputs: &Outputs,
+    ) -> Vec<Event> {
+        let [change] = changes else {
+            return self.judge(host, changes, outcome, outputs, None).await;
+        };
+        let Some(patience) = patience(change) else {
+            return self.judge(host, changes, outcome, outputs, None).await;
+        };
+        let clock = &self.run.ports.clock;
+        let began = clock.now();
+        let mut pause_secs = patience.every_secs;
+        let (mut events, mut rest) = self.settle(host, changes, outcome, outputs).await;
+        let mut unasked = None;
+        while !rest.is_empty() {
+            let passed = clock.now().duration_since(began).as_secs().max(0).unsigned_abs();
+            let Some(left) = patience.within_secs.checked_sub(passed).filter(|left| *left > 0) else {
+                break;
+            };
+            clock.sleep(Duration::from_secs(pause_secs.min(left))).await;
+            pause_secs = (pause_secs * 2).min(PAUSE_SECS_MAX.max(patience.every_secs));
+            match self.look_again(host, changes).await {
+                Ok(outcome) => {
+                    let (settled, still) = self.settle(host, changes, &outcome, outputs).await;
+                    events.extend(settled);
+                    (rest, unasked) = (still, None);
+                }
+                Err(error @ PerformError::Fenced(_)) => return vec![failed(change, &error)],
+                Err(error) => unasked = Some(error),
+            }
+        }
+        events.extend(rest.into_iter().map(|(change, why)| match &unasked {
+            Some(error) => broken(change, format!("was applied, but could not be looked at again: {error}"), true),
+            None => broken(change, format!("{why}, after {} s", patience.within_secs), false),
+        }));
+        events
     }
 
     /// Records what is as declared, and fails the rest: with the error that there was, else with what is not as declared.
@@ -303,4 +348,11 @@ fn broken(change: &Change, why: String, unknown: bool) -> Event {
         tail: Vec::new(),
         unknown,
     }
+}
+
+/// The longest pause between two looks at what takes a while.
+const PAUSE_SECS_MAX: u64 = 30;
+
+fn patience(change: &Change) -> Option<Patience> {
+    Spec::decode(change.target.key.kind.as_str(), &change.spec).ok()?.patience()
 }

@@ -16,7 +16,7 @@ use crate::model::quantity::parse_duration;
 use crate::model::value::Pattern;
 
 use super::sample::sample;
-use super::{Claim, Context, Kind, Mistake, Pretended, Step, path};
+use super::{Claim, Context, Kind, Mistake, Patience, Pretended, Step, path};
 
 /// A shell script that is run where its probe says that it is needed.
 ///
@@ -31,6 +31,7 @@ use super::{Claim, Context, Kind, Mistake, Pretended, Step, path};
 /// probe   = "address=$(appd keys show warm -a --home /srv/app 2>/dev/null) && echo address=$address || exit 1"
 /// user    = "app"
 /// timeout = "2m"
+/// retry   = { within = "30s" }             # after `run` the probe may say 1 for so long
 /// outputs = { address = "app1[a-z0-9]{38}" }   # each with the pattern that it must fit as a whole
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -54,9 +55,36 @@ pub struct Command {
     /// How long `run` may take.
     #[serde(default = "timeout_5m")]
     pub timeout: String,
+    /// How long the probe is asked again after `run` has ended, where what it starts takes a while; once where it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
     /// The names of the values that the probe prints, each with the pattern that it must fit as a whole.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, String>,
+}
+
+/// How a probe is asked again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    /// How long, from the end of `run`.
+    pub within: String,
+    /// The pause before the second question; `2s` if not said. It doubles from one to the next, up to half a minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<String>,
+}
+
+impl Retry {
+    fn patience(&self) -> Result<Patience, String> {
+        let patience = Patience {
+            within_secs: parse_duration(&self.within)?,
+            every_secs: parse_duration(self.every.as_deref().unwrap_or("2s"))?,
+        };
+        match patience.every_secs {
+            0 => Err("`every` is at least 1s".to_owned()),
+            _ => Ok(patience),
+        }
+    }
 }
 
 /// How long a probe may take, in seconds: every plan waits for it.
@@ -147,6 +175,8 @@ impl Kind for Command {
             Ok(_) => None,
             Err(why) => Some(Mistake::new("timeout", why)),
         };
+        let retry = self.retry.as_ref().and_then(|retry| retry.patience().err());
+        let retry = retry.map(|why| Mistake::new("retry", why));
         let user = self
             .user
             .as_deref()
@@ -165,6 +195,7 @@ impl Kind for Command {
         .chain(user)
         .chain(directory)
         .chain(timeout)
+        .chain(retry)
         .chain(self.check_outputs())
         .collect()
     }
@@ -218,6 +249,10 @@ impl Kind for Command {
             Answer::NoAnswer(why) => Answer::NoAnswer(why.clone()),
         };
         Some(answers.iter().map(declared).collect())
+    }
+
+    fn patience(&self) -> Option<Patience> {
+        self.retry.as_ref()?.patience().ok()
     }
 
     fn read(&self, answers: &[Answer]) -> Observed<ActualCommand> {

@@ -153,10 +153,24 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned + JsonSchema {
         None
     }
 
+    /// Returns how long a look may go on not to find what its ops have brought about; `None` where it is there at their end.
+    fn patience(&self) -> Option<Patience> {
+        None
+    }
+
     /// Returns what names the present start of what runs (a unit's InvocationID), for kinds that start something.
     fn invocation(&self, _actual: &Self::Actual) -> Option<String> {
         None
     }
+}
+
+/// How long something may take to come about after its ops have ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// How long it is looked for, in seconds.
+    pub within_secs: u64,
+    /// The pause before the second look, in seconds, at least 1.
+    pub every_secs: u64,
 }
 
 /// What a comparison may use beside the two sides.
@@ -419,6 +433,11 @@ macro_rules! kinds {
             /// As [`Kind::never_deleted`].
             pub fn never_deleted(&self) -> Option<String> {
                 match self { $(Self::$kind(spec) => spec.never_deleted(),)* }
+            }
+
+            /// As [`Kind::patience`].
+            pub fn patience(&self) -> Option<Patience> {
+                match self { $(Self::$kind(spec) => spec.patience(),)* }
             }
 
             /// As [`Kind::consumed`].

@@ -121,3 +121,22 @@ fn hooks_around_a_saved_plan_are_called_once_and_told_of_the_run() {
         ran.stderr
     );
 }
+
+#[test]
+fn a_command_whose_effect_takes_a_while_is_waited_for_and_no_longer_than_said() {
+    let fleet = Fleet::up(1);
+    let project = Project::new(&fleet, &["h1"]);
+    let module = |within: &str| {
+        format!(
+            "[[command]]\nname = \"slow\"\nrun = \"(sleep 3; touch /srv/there) >/dev/null 2>&1 &\"\nprobe = \"test -e /srv/there\"\nretry = {{ within = \"{within}\", every = \"1s\" }}\n"
+        )
+    };
+    project.module(&module("30s"));
+    project.apply();
+    fleet.sh("h1", "rm /srv/there");
+    project.module(&module("1s"));
+    let ran = project.muster(&["apply", "-y", "--no-input"]);
+    assert_eq!(ran.code, 3, "{}{}", ran.stdout, ran.stderr);
+    let said = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(said.contains("was applied, but is not there, after 1 s"), "{said}");
+}

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use super::aim::AimArgs;
+use super::calls::Calls;
 use super::carry::{self, Begin};
 use super::console::Console;
 use super::context::Context;
 use super::exit::Exit;
 use super::global::Global;
-use super::survey::{self, Calls, Options, Survey};
+use super::survey::{self, Options, Survey};
 use crate::report::{self, Extent};
 use crate::store;
 

@@ -9,6 +9,7 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub mod aim;
+pub mod calls;
 pub mod console;
 pub mod context;
 pub mod discover;

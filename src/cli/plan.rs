@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use super::aim::AimArgs;
+use super::calls::Calls;
 use super::console::Console;
 use super::context::Context;
 use super::exit::Exit;
 use super::global::Global;
-use super::survey::{self, Calls, Options, Survey};
+use super::survey::{self, Options, Survey};
 use crate::report::{self, Extent};
 use crate::store;
 

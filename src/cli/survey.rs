@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::apply;
 use crate::clock::SystemClock;
 use crate::hooks::LocalHooks;
 use crate::keyed;
@@ -22,7 +21,6 @@ use crate::plan::desire::{Wished, desire};
 use crate::plan::values::Resolved;
 use crate::plan::{self, PlanInput};
 use crate::ports::{Ports, Secrets};
-use crate::report::escape;
 use crate::resource::desired::Desired;
 use crate::store::{self, hosts::KnownHosts};
 use crate::transport::connector::{Connector, Limits, Places};
@@ -30,6 +28,7 @@ use crate::transport::fleet::FleetTransport;
 use crate::transport::perform::Keyed;
 use crate::vault;
 
+use super::calls::{Calls, around_plan};
 use super::console::Console;
 use super::context::Context;
 use super::exit::Exit;
@@ -55,28 +54,6 @@ pub struct Options {
     pub aims: Aims,
     /// Which hooks are called.
     pub calls: Calls,
-}
-
-/// Which hooks a survey is about.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Calls {
-    /// None: a look that others make often, such as drift's.
-    #[default]
-    None,
-    /// Those around the plan.
-    Plan,
-    /// Those around the plan; those of the run will follow.
-    PlanAndRun,
-}
-
-impl Calls {
-    fn has(self, hook: &Hook) -> bool {
-        match self {
-            Self::None => false,
-            Self::Plan => !hook.on.is_of_run(),
-            Self::PlanAndRun => true,
-        }
-    }
 }
 
 /// What a survey brought.
@@ -195,43 +172,6 @@ pub async fn survey(
         folder,
         has_lost_hosts,
     })
-}
-
-/// Calls the hooks before or after the plan. A plan from a recording is made without the world, so nothing is called.
-async fn around_plan(
-    context: &Context,
-    ports: &Ports,
-    options: &Options,
-    moment: Moment,
-    plan: Option<&Plan>,
-    console: &Console,
-) -> Result<(), Exit> {
-    let inventory = &context.inventory;
-    let is_due = |hook: &&Hook| hook.on == moment && options.calls.has(hook) && options.recorded.is_none();
-    for hook in inventory.hooks.iter().filter(is_due) {
-        let at = ports.clock.now();
-        let mut input = hook.input(&inventory.name, &inventory.file, &super::carry::who(), at);
-        if let Some(plan) = plan {
-            input["plan"] = serde_json::json!({ "id": plan.id(), "sums": plan.sums() });
-        }
-        let said = apply::call_hook(ports, hook, &input).await;
-        let show = |text: &str| console.note(&escape::controls(text));
-        match &said.result {
-            Ok(()) => console.detail(&escape::controls(&format!("hook {moment} {}: done", hook.name))),
-            Err(error) if hook.required && moment.is_before() => {
-                console.error(&escape::controls(&format!(
-                    "hook {moment} {} failed: {error}",
-                    hook.name
-                )));
-                said.tail.iter().for_each(|line| show(&format!("  | {line}")));
-                console.note("hint: it is `required`, so nothing was looked at");
-                return Err(Exit::Refused);
-            }
-            Err(error) => show(&format!("warning: hook {moment} {} failed: {error}", hook.name)),
-        }
-        said.tail.iter().for_each(|line| show(&format!("  | {line}")));
-    }
-    Ok(())
 }
 
 /// Gathers facts as long as templates want more, then looks.

@@ -116,7 +116,7 @@ impl Crew<'_, '_> {
         let clock = &self.run.ports.clock;
         let began = clock.now();
         let mut pause_secs = patience.every_secs;
-        let (mut events, mut rest) = self.settle(host, changes, outcome, outputs).await;
+        let (mut events, mut rest) = self.settle(host, changes, outcome, outputs, true).await;
         let mut unasked = None;
         while !rest.is_empty() {
             let passed = clock.now().duration_since(began).as_secs().max(0).unsigned_abs();
@@ -127,7 +127,7 @@ impl Crew<'_, '_> {
             pause_secs = (pause_secs * 2).min(PAUSE_SECS_MAX.max(patience.every_secs));
             match self.look_again(host, changes).await {
                 Ok(outcome) => {
-                    let (settled, still) = self.settle(host, changes, &outcome, outputs).await;
+                    let (settled, still) = self.settle(host, changes, &outcome, outputs, true).await;
                     events.extend(settled);
                     (rest, unasked) = (still, None);
                 }

@@ -136,7 +136,11 @@ impl Crew<'_, '_> {
             }
         }
         events.extend(rest.into_iter().map(|(change, why)| match &unasked {
-            Some(error) => broken(change, format!("was applied, but could not be looked at again: {error}"), true),
+            Some(error) => broken(
+                change,
+                format!("was applied, but could not be looked at again: {error}"),
+                true,
+            ),
             None => broken(change, format!("{why}, after {} s", patience.within_secs), false),
         }));
         events
@@ -354,5 +358,7 @@ fn broken(change: &Change, why: String, unknown: bool) -> Event {
 const PAUSE_SECS_MAX: u64 = 30;
 
 fn patience(change: &Change) -> Option<Patience> {
-    Spec::decode(change.target.key.kind.as_str(), &change.spec).ok()?.patience()
+    Spec::decode(change.target.key.kind.as_str(), &change.spec)
+        .ok()?
+        .patience()
 }

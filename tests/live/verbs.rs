@@ -138,5 +138,8 @@ fn a_command_whose_effect_takes_a_while_is_waited_for_and_no_longer_than_said() 
     let ran = project.muster(&["apply", "-y", "--no-input"]);
     assert_eq!(ran.code, 3, "{}{}", ran.stdout, ran.stderr);
     let said = format!("{}{}", ran.stdout, ran.stderr);
-    assert!(said.contains("was applied, but is not there, after 1 s"), "{said}");
+    assert!(
+        said.contains("was applied, but is not there, after 1 s"),
+        "{said}"
+    );
 }

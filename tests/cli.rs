@@ -352,6 +352,29 @@ fn colours_come_only_where_they_are_wanted() {
 }
 
 #[test]
+fn a_gate_of_a_module_comes_after_a_resource_and_says_so_where_it_does_not() {
+    let check = |gate: &str| {
+        let module = format!("{MODULE}{gate}");
+        Folder::new(&[
+            ("modules/app/module.toml", &module),
+            ("inventories/demo.toml", GOOD),
+        ])
+        .run(&["validate"])
+    };
+    let said = check(
+        "[[gate]]\nafter = 'file:/etc/{{ \"app\" }}.toml'\nname = 'up'\ntcp = '127.0.0.1:{{ port }}'\n",
+    );
+    assert_eq!(said.code, 0, "{said}");
+    let said = check("[[gate]]\nname = 'up'\ntcp = '127.0.0.1:1'\n");
+    assert!(said.code == 1 && said.err.contains("it needs `after`"), "{said}");
+    let said = check("[[gate]]\nafter = 'file:/etc/else'\nname = 'up'\ntcp = '127.0.0.1:1'\n");
+    assert!(
+        said.code == 1 && said.err.contains("which is not declared"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_reader_that_closes_its_pipe_is_no_error() {
     let folder = good();
     let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("muster"))

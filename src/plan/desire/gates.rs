@@ -17,18 +17,38 @@ impl<'a> Wish<'a> {
         for (used, module) in used {
             let scope = self.scope(host, module);
             for declared in &module.gates {
-                for (_, body) in self.expand(host, used, module, &scope, declared, false) {
-                    match gate(&body) {
-                        Ok((after, gate)) => self.attach_gate(host, declared, &after, gate),
-                        Err(error) => {
-                            let message = format!("the gate is not well declared: {error}");
-                            let diagnostic = Diagnostic::error(code::BAD_RESOURCE, message);
-                            self.wished
-                                .diagnostics
-                                .push(diagnostic.at(declared.origin.clone(), "here"));
-                        }
+                for (scope, body) in self.expand(host, used, module, &scope, declared, false) {
+                    let after = declared.shared.after.iter();
+                    let rendered =
+                        after.map(|after| self.templates[&module.name].render_text(after, &scope.value()));
+                    match rendered.collect::<Result<Vec<String>, _>>() {
+                        Ok(after) => self.gate(host, declared, &after, &body),
+                        Err(error) => self.fail(host, used, module, &error, key_place(declared, "after")),
                     }
                 }
+            }
+        }
+    }
+
+    /// Attaches a gate to everything that it comes after.
+    fn gate(&mut self, host: &Host, declared: &Declared, after: &[String], body: &Map<String, Value>) {
+        let gates = match after {
+            [] => Err("it needs `after`, the resource that it follows".to_owned()),
+            after => after
+                .iter()
+                .map(|after| Ok((after, gate(after, body)?)))
+                .collect::<Result<Vec<_>, String>>(),
+        };
+        match gates {
+            Ok(gates) => gates
+                .into_iter()
+                .for_each(|(after, gate)| self.attach_gate(host, declared, after, gate)),
+            Err(error) => {
+                let message = format!("the gate is not well declared: {error}");
+                let diagnostic = Diagnostic::error(code::BAD_RESOURCE, message);
+                self.wished
+                    .diagnostics
+                    .push(diagnostic.at(declared.origin.clone(), "here"));
             }
         }
     }
@@ -80,15 +100,11 @@ impl<'a> Wish<'a> {
     }
 }
 
-/// Reads a rendered gate: what it comes after, and the gate.
-fn gate(body: &Map<String, Value>) -> Result<(String, Gate), String> {
+/// Reads a rendered gate. Without a name it is called after what it follows.
+fn gate(after: &str, body: &Map<String, Value>) -> Result<Gate, String> {
     let mut body = body.clone();
-    let after = body
-        .remove("after")
-        .and_then(|after| after.as_str().map(str::to_owned));
-    let after = after.ok_or("it needs `after`, the resource that it follows")?;
     let name = Value::from(format!("after {after}"));
     body.entry("name").or_insert(name);
     let form: GateForm = serde_json::from_value(body.into()).map_err(|error| error.to_string())?;
-    Ok((after, form.gate().map_err(|error| error.why)?))
+    form.gate().map_err(|error| error.why)
 }

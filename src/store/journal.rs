@@ -104,7 +104,8 @@ pub fn read(path: &Path) -> Result<Recorded, StoreError> {
     parse(path, &bytes).map(|(recorded, _)| recorded)
 }
 
-/// Returns the journals of an inventory's folder, the latest run last.
+/// Returns the journals of an inventory's folder, the latest run last. One that a crash left without a whole header is no
+/// journal of anything: nothing is done before the header is on disk.
 ///
 /// # Errors
 /// As [`read`], for the first that cannot be read.
@@ -121,11 +122,20 @@ pub fn all(folder: &Path) -> Result<Vec<Recorded>, StoreError> {
     for entry in entries {
         let path = entry.map_err(unreadable)?.path();
         if path.to_string_lossy().ends_with(".journal.jsonl") {
-            journals.push(read(&path)?);
+            match read(&path) {
+                Ok(recorded) => journals.push(recorded),
+                Err(_) if is_unborn(&path) => {}
+                Err(error) => return Err(error),
+            }
         }
     }
     journals.sort_by(|a, b| (a.header.at, &a.header.run).cmp(&(b.header.at, &b.header.run)));
     Ok(journals)
+}
+
+/// Says whether a file has no whole line.
+fn is_unborn(path: &Path) -> bool {
+    std::fs::read(path).is_ok_and(|bytes| !bytes.contains(&b'\n'))
 }
 
 impl Journal {
@@ -351,6 +361,34 @@ mod tests {
         journal.append(jiff::Timestamp::UNIX_EPOCH, &began("c")).unwrap();
         let events: Vec<Event> = read(&path).unwrap().events().cloned().collect();
         assert_eq!(events, [began("a"), began("c")]);
+    }
+
+    #[test]
+    fn cut_anywhere_in_its_last_line_it_is_as_if_that_line_never_was() {
+        let events = [began("a"), began("b"), ended(130)];
+        let (folder, path) = written(&events);
+        let whole = std::fs::read(&path).unwrap();
+        let lines: Vec<usize> = (0..whole.len()).filter(|at| whole[*at] == b'\n').collect();
+        let last = lines[lines.len() - 2] + 1;
+        for cut in last..whole.len() {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            assert_eq!(read(&path).unwrap().lines.len(), 2, "cut at byte {cut}");
+            let (mut journal, _) = Journal::open(&path).unwrap();
+            journal.append(jiff::Timestamp::UNIX_EPOCH, &ended(130)).unwrap();
+            drop(journal);
+            assert_eq!(std::fs::read(&path).unwrap(), whole, "cut at byte {cut}");
+        }
+        // Without a whole header no run has begun, and none stands in the way of others.
+        for cut in 0..=lines[0] {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            assert_eq!(all(folder.path()).unwrap(), [], "cut at byte {cut}");
+            assert!(matches!(read(&path), Err(StoreError::Damaged { .. })));
+        }
+        std::fs::write(&path, b"bogus\n").unwrap();
+        assert!(
+            all(folder.path()).is_err(),
+            "a whole line that is no header is damage"
+        );
     }
 
     #[test]

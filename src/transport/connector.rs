@@ -68,6 +68,8 @@ pub struct Limits {
     pub keepalive: Duration,
     /// How often setting a connection up is tried in all. A script is never tried twice.
     pub attempts: u32,
+    /// How long a host that hangs up before anybody is logged in is tried at least: sshd sheds load that way (`MaxStartups`).
+    pub patience: Duration,
     /// How many logins may be under way at once.
     pub logins_max: usize,
 }
@@ -79,6 +81,7 @@ impl Default for Limits {
             login: Duration::from_secs(30),
             keepalive: Duration::from_secs(15),
             attempts: 4,
+            patience: Duration::from_secs(20),
             logins_max: 32,
         }
     }

@@ -1,12 +1,13 @@
 //! One SSH connection, logged in: set up with patience, shared by everybody who goes through the same host.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as SyncMutex, Weak};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use russh::client::Handle;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::connector::Connector;
@@ -20,7 +21,7 @@ use crate::ports::ReachError;
 
 /// How many sessions may be open at once on one connection: sshd refuses more than 10 by default (`MaxSessions`),
 /// and one or two may be somebody else's on a shared connection.
-const SESSIONS_MAX: usize = 8;
+const SESSIONS_MAX: u32 = 8;
 /// How many hosts a way may lead through. More is a circle.
 const JUMPS_MAX: u8 = 8;
 
@@ -31,7 +32,9 @@ pub(super) struct Link {
     /// The connection.
     pub handle: Handle<Greeter>,
     /// Bounds the sessions that are open at once.
-    pub sessions: Semaphore,
+    sessions: Semaphore,
+    /// Whether sshd has refused a session beside others: then there is one at a time.
+    is_narrow: AtomicBool,
     way: String,
     /// Kept open while this connection runs through it.
     _jump: Option<Arc<Link>>,
@@ -90,11 +93,12 @@ pub(super) fn reach<'a>(
         let peer = Peer::new(name, &settings);
         match set_up(connector, &peer, &settings, jump.as_deref()).await {
             Ok(handle) => {
-                let sessions = Semaphore::new(SESSIONS_MAX);
+                let sessions = Semaphore::new(SESSIONS_MAX as usize);
                 let link = Arc::new(Link {
                     peer,
                     handle,
                     sessions,
+                    is_narrow: AtomicBool::new(false),
                     way,
                     _jump: jump,
                 });
@@ -146,6 +150,22 @@ fn behind(name: &str, error: ReachError) -> ReachError {
 }
 
 impl Link {
+    /// Waits for room for one more session. It lasts as long as what is returned.
+    pub async fn room(&self) -> SemaphorePermit<'_> {
+        let places = match self.is_narrow.load(Ordering::Relaxed) {
+            true => SESSIONS_MAX,
+            false => 1,
+        };
+        let room = self.sessions.acquire_many(places).await;
+        room.expect("nobody closes the semaphore")
+    }
+
+    /// Notes that sshd refused a session (`MaxSessions`): from now on each waits for the end of all others. Returns false if that was
+    /// known.
+    pub fn narrow(&self) -> bool {
+        !self.is_narrow.swap(true, Ordering::Relaxed)
+    }
+
     /// Opens a TCP stream from the host's own point of view.
     pub async fn dial(&self, address: &str, port: u16) -> Result<Box<dyn Stream>, DialError> {
         let channel = self

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use russh::client::{self, Handle};
 use tokio::net::TcpStream;
@@ -21,10 +21,15 @@ use crate::ports::ReachError;
 /// The wait before the second attempt; doubled for each later one, and scattered by half.
 const BACKOFF: Duration = Duration::from_millis(200);
 
+/// The longest pause between two attempts.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
 /// Why one attempt failed.
 enum Setback {
     /// It may go better next time.
     Passing(String),
+    /// Somebody is there and hung up: it will go better when there is less to do.
+    Shed(String),
     /// It will be the same next time.
     Lasting(ReachError),
 }
@@ -36,24 +41,28 @@ pub(super) async fn set_up(
     settings: &Settings,
     jump: Option<&Link>,
 ) -> Result<Handle<Greeter>, ReachError> {
-    let attempts = connector.limits.attempts.max(1);
+    let limits = &connector.limits;
+    let begun = Instant::now();
     for attempt in 1.. {
-        match try_once(connector, peer, settings, jump).await {
+        let (why, is_patient) = match try_once(connector, peer, settings, jump).await {
             Ok(handle) => return Ok(handle),
             Err(Setback::Lasting(error)) => return Err(error),
-            Err(Setback::Passing(why)) if attempt == attempts => {
-                return Err(ReachError::Unreachable(format!(
-                    "{peer} {why} ({attempts} attempts)"
-                )));
-            }
-            Err(Setback::Passing(_)) => tokio::time::sleep(pause(attempt)).await,
+            Err(Setback::Passing(why)) => (why, false),
+            Err(Setback::Shed(why)) => (why, begun.elapsed() < limits.patience),
+        };
+        if attempt >= limits.attempts && !is_patient {
+            return Err(ReachError::Unreachable(format!(
+                "{peer} {why} ({attempt} attempts)"
+            )));
         }
+        tokio::time::sleep(pause(attempt)).await;
     }
     unreachable!("the loop ends with the last attempt")
 }
 
 fn pause(attempt: u32) -> Duration {
-    (BACKOFF * 2_u32.pow(attempt.min(6) - 1)).mul_f32(rand::random_range(0.5..1.5))
+    let pause = BACKOFF * 2_u32.pow(attempt.min(6) - 1);
+    pause.min(PAUSE_MAX).mul_f32(rand::random_range(0.5..1.5))
 }
 
 async fn try_once(
@@ -88,7 +97,7 @@ async fn try_once(
     if let Err(refusal) = auth::log_in(&mut handle, settings, connector).await {
         let said = farewell.said();
         if handle.is_closed() && (said.is_none() || refusal.was_person_asked) {
-            return Err(Setback::Passing(format!(
+            return Err(Setback::Shed(format!(
                 "hung up during the login: {}",
                 refusal.why
             )));
@@ -186,7 +195,7 @@ fn handshake_setback(
         _ => false,
     };
     if is_passing {
-        Setback::Passing(format!("hung up during the handshake: {error}{said}"))
+        Setback::Shed(format!("hung up during the handshake: {error}{said}"))
     } else {
         lasting(format!("and muster found no way to talk: {error}{said}"))
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig, client};
-use tokio::sync::mpsc;
+use tokio::sync::{SemaphorePermit, mpsc};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
@@ -26,6 +26,13 @@ const LINGER: Duration = Duration::from_secs(2);
 const OPENING: Duration = Duration::from_secs(30);
 /// How long stopping a script may take that did not end in time.
 const STOPPING: Duration = Duration::from_secs(5);
+/// The pauses before a session is asked for again that was refused though no other was open.
+const PAUSES: [Duration; 4] = [
+    Duration::from_millis(20),
+    Duration::from_millis(100),
+    Duration::from_millis(500),
+    Duration::from_secs(2),
+];
 /// The extended data type of standard error.
 const STDERR: u32 = 1;
 
@@ -158,12 +165,7 @@ impl Session {
     /// Plays a talk through in a session of its own. `None` if it did not end in time.
     async fn talk(&self, talk: &mut Exchange<'_>, deadline: Duration) -> Result<Option<Heard>, ReachError> {
         let link = self.link()?;
-        let _session = link
-            .sessions
-            .acquire()
-            .await
-            .expect("nobody closes the semaphore");
-        let (mut hearing, telling) = open(&link, &talk.command()).await?;
+        let (_room, mut hearing, telling) = open_in_turn(&link, &talk.command()).await?;
         let heard = timeout(deadline, listen(&mut hearing, &telling, talk)).await;
         // A session that something in the background holds open would go on counting against `MaxSessions`. Its end
         // is all that can be told this way: sshd passes no signals on to root's sessions.
@@ -172,21 +174,66 @@ impl Session {
     }
 }
 
+/// Opens a session when there is room for one. Where sshd permits fewer than we thought, it is tried again alone, and then a few times
+/// more: sshd counts a session for a moment after its end.
+async fn open_in_turn<'l>(
+    link: &'l Link,
+    command: &str,
+) -> Result<
+    (
+        SemaphorePermit<'l>,
+        ChannelReadHalf,
+        ChannelWriteHalf<client::Msg>,
+    ),
+    ReachError,
+> {
+    let mut pauses = PAUSES.iter();
+    loop {
+        let room = link.room().await;
+        match open(link, command).await {
+            Ok((hearing, telling)) => return Ok((room, hearing, telling)),
+            Err(Unopened::Refused(_)) if link.narrow() || room.num_permits() == 1 => {}
+            Err(Unopened::Refused(_)) if pauses.len() > 0 => {
+                tokio::time::sleep(*pauses.next().expect("one is left")).await;
+            }
+            Err(Unopened::Refused(why) | Unopened::Broken(why)) => {
+                return Err(ReachError::Unreachable(format!(
+                    "{} opened no session: {why}",
+                    link.peer
+                )));
+            }
+        }
+    }
+}
+
+/// Why there is no session.
+enum Unopened {
+    /// sshd said no to one more.
+    Refused(String),
+    /// The connection is gone, or silent.
+    Broken(String),
+}
+
 /// Opens a session and asks for a command. Nothing of the script has been sent when this fails.
 async fn open(
     link: &Link,
     command: &str,
-) -> Result<(ChannelReadHalf, ChannelWriteHalf<client::Msg>), ReachError> {
+) -> Result<(ChannelReadHalf, ChannelWriteHalf<client::Msg>), Unopened> {
     let open = async {
         let channel = link.handle.channel_open_session().await?;
         channel.exec(true, command).await?;
         Ok::<_, russh::Error>(channel.split())
     };
-    let error = |why: String| ReachError::Unreachable(format!("{} opened no session: {why}", link.peer));
     match timeout(OPENING, open).await {
         Ok(Ok(halves)) => Ok(halves),
-        Ok(Err(why)) => Err(error(why.to_string())),
-        Err(_) => Err(error(format!("no answer within {} s", OPENING.as_secs()))),
+        Ok(Err(why @ russh::Error::ChannelOpenFailure(_))) => Err(Unopened::Refused(format!(
+            "{why}; its sshd_config may permit too few (`MaxSessions`)"
+        ))),
+        Ok(Err(why)) => Err(Unopened::Broken(why.to_string())),
+        Err(_) => Err(Unopened::Broken(format!(
+            "no answer within {} s",
+            OPENING.as_secs()
+        ))),
     }
 }
 

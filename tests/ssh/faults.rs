@@ -122,6 +122,14 @@ async fn a_connection_reset_before_the_banner_is_tried_again() {
     client.knows(&format!("[127.0.0.1]:{port} {}\n", sshd.host_key()));
     client.shell().await.expect("the third attempt");
     client.limits.attempts = 2;
+    let (port, _silence) = relay(&sshd, 3).await;
+    client.target.port = Some(port);
+    client.knows(&format!("[127.0.0.1]:{port} {}\n", sshd.host_key()));
+    client
+        .shell()
+        .await
+        .expect("the attempts are few, and patience is left");
+    client.limits.patience = Duration::ZERO;
     let (port, _silence) = relay(&sshd, 2).await;
     client.target.port = Some(port);
     let error = client.refusal().await.to_string();

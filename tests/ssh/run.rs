@@ -209,6 +209,21 @@ async fn more_scripts_than_sshd_has_sessions_take_turns() {
 }
 
 #[tokio::test]
+async fn where_sshd_permits_fewer_sessions_than_thought_scripts_take_turns() {
+    for permitted in [1, 2] {
+        let sshd = Keys::new().serve(&format!("MaxSessions {permitted}\n"));
+        let shell = Client::of(&sshd).shell().await.expect("a shell");
+        let scripts: Vec<String> = (0..6).map(|n| format!("sleep 0.1; echo {n}")).collect();
+        let runs = scripts.iter().map(|script| shell.run(script, SOON));
+        for (n, ran) in futures_util::future::join_all(runs).await.into_iter().enumerate() {
+            let ran = ran.unwrap_or_else(|error| panic!("with {permitted} sessions: {error}"));
+            assert_eq!(ran.stdout, format!("{n}\n").into_bytes());
+        }
+        assert_eq!(sshd.logins(), 1, "one connection is enough");
+    }
+}
+
+#[tokio::test]
 async fn a_stream_is_opened_from_the_hosts_point_of_view() {
     let sshd = Sshd::fresh();
     let shell = Client::of(&sshd).shell().await.expect("a shell");

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::event::{CheckOutcome, RunOutcome};
 use crate::model::id::{HostId, ResourceId};
+use crate::model::plan::HeldWhy;
 
 use super::Rollout;
 use super::exit::{Trouble, exit_code};
@@ -123,7 +124,25 @@ fn trouble(rollout: &Rollout<'_>) -> Trouble {
                 standing,
                 Standing::Failed(_) | Standing::Held(CheckOutcome::Unfit(_))
             )
-        }) || rollout.gates.values().any(|state| *state == GateState::Failed),
+        }) || rollout.gates.values().any(|state| *state == GateState::Failed)
+            || rollout.plan.held.iter().any(|held| is_unread(&held.why)),
         is_unreachable: !unreachable(rollout).is_empty(),
+    }
+}
+
+/// Says whether what is wanted was left out since a host that answers could not be read, or is not ours. What is held for a reason that
+/// somebody gave, such as `protect`, is as wanted; what comes after this apply is for the next plan.
+fn is_unread(why: &HeldWhy) -> bool {
+    match why {
+        HeldWhy::Unknown(_) | HeldWhy::NotOurs(_) | HeldWhy::MissingTool(_) => true,
+        HeldWhy::Unreachable(_)
+        | HeldWhy::ChangedByHand
+        | HeldWhy::Protected
+        | HeldWhy::Kept(_)
+        | HeldWhy::Needs(_)
+        | HeldWhy::Wipes(_)
+        | HeldWhy::AfterApply(_)
+        | HeldWhy::LeftOut(_)
+        | HeldWhy::NoRoom(_) => false,
     }
 }

@@ -252,6 +252,13 @@ impl Leg {
             0 if reply.is_whole => Self::fitting(reply, acts, Last::Done),
             status::STEP => Self::fitting(reply, acts, Last::Failed),
             status::FENCED | status::BUSY => Err(PerformError::Fenced(redactor.clause(&refusal))),
+            // What was done before is done, and the guard could not say so.
+            status::DAMAGED | status::GUARD if !reply.steps.is_empty() => Err(PerformError::Unknown {
+                why: format!(
+                    "operations ran, and then the guard's records could not be kept: {}",
+                    redactor.clause(&refusal)
+                ),
+            }),
             status::DAMAGED | status::GUARD => Err(guard(format!("{said}\n{refusal}"))),
             other => {
                 let last = redactor.clause(&said);

@@ -7,8 +7,16 @@ tab=$(printf '\t')
 refuse() { # STATUS WHY…
     _status=$1
     shift
+    [ "$_status" != 97 ] || ! is_full "$state" || set -- "$*: no space left on device"
     printf 'refused %s\n' "$*"
     exit "$_status"
+}
+
+# Says whether a folder's file system has no room, be it for bytes or for names. Not every program that fails for that says so.
+is_full() { # FOLDER
+    _room=$(stat -f -c '%f %c %d' -- "$1" 2>/dev/null) || return
+    # Some file systems count no names: then both numbers are 0.
+    case $_room in '0 '* | *' '[1-9]*' 0') ;; *) return 1 ;; esac
 }
 
 # Moves a finished file into its place so that a power cut leaves the old one or the new one.
@@ -100,8 +108,9 @@ make_salt() {
 # Reads the manifest's head and proves its checksum. Status 1 if there is no manifest.
 read_manifest() {
     [ -e "$state/manifest" ] || [ -L "$state/manifest" ] || return 1
-    head -n -1 -- "$state/manifest" >"$state/manifest.above" && _sum=$(sha256sum <"$state/manifest.above") &&
-        _last=$(tail -n 1 -- "$state/manifest") || refuse 95 "$state/manifest cannot be read"
+    _last=$(tail -n 1 -- "$state/manifest") || refuse 95 "$state/manifest cannot be read"
+    head -n -1 -- "$state/manifest" >"$state/manifest.above" && _sum=$(sha256sum <"$state/manifest.above") ||
+        refuse 97 "$state/manifest.above cannot be written"
     [ "$_last" = "sha256 ${_sum%% *}" ] || refuse 95 "$state/manifest is damaged: its checksum is wrong"
     {
         read -r _form
@@ -125,6 +134,8 @@ write_manifest() { # FLEET HOST LINEAGE GENERATION RUN
 
 keep_previous() {
     [ -e "$state/manifest" ] || return 0
+    # A power cut between here and the rename of the new one leaves one file under both names, which mv refuses to rename.
+    [ ! "$state/manifest" -ef "$state/manifest.previous" ] || return 0
     rm -f -- "$state/manifest.previous.new"
     ln -- "$state/manifest" "$state/manifest.previous.new" &&
         mv -fT -- "$state/manifest.previous.new" "$state/manifest.previous"
@@ -178,6 +189,7 @@ make_undo() {
         rm -rf -- "$state/undo/$_old"
     done
     [ ! -e "$state/log" ] || [ "$(wc -c <"$state/log")" -lt 1048576 ] || mv -fT -- "$state/log" "$state/log.1"
+    sweep
 }
 
 # Keeps what is at a path, once for each run: its bytes, owner, group, mode, or that there was nothing.
@@ -254,5 +266,12 @@ make_way() { # PATH
 # opened with noclobber, so that a link planted there is never followed.
 temp_for() { # ID PATH
     _temp=${2%/*}/.muster-${1%"${1#????????????}"}
-    rm -f -- "$_temp"
+    rm -f -- "$_temp" && printf '%s\n' "$_temp" >"$state/temp"
+}
+
+# Removes what an operation that was cut off left beside its path, even if nobody writes there any more.
+sweep() {
+    IFS= read -r _temp 2>/dev/null <"$state/temp" || return 0
+    case $_temp in /*/.muster-???????????? | /.muster-????????????) rm -f -- "$_temp" ;; esac
+    rm -f -- "$state/temp"
 }

@@ -2,12 +2,17 @@
 
 # Performs one op, with its output out of the way of the connection: a client that is gone must not end it half-way.
 step() { # NUMBER WHAT FUNCTION
-    (trap - PIPE && "$3") >"$state/output" 2>&1 </dev/null
+    (trap - PIPE && "$3" || { _status=$? && say_if_full && exit "$_status"; }) >"$state/output" 2>&1 </dev/null
     _status=$?
     note "$2" "$([ "$_status" -eq 0 ] && echo done || echo "failed ($_status)")"
     printf 'step %s %s %s\n' "$1" "$_status" "$(tail -c 8192 -- "$state/output" | base64 -w0)"
-    rm -f -- "$state/output"
+    rm -f -- "$state/output" "$state/temp"
     [ "$_status" -eq 0 ] || { extend && exit 96; }
+}
+
+# After an op that failed: says so if there is no room where it wrote.
+say_if_full() {
+    [ -z "$_temp" ] || ! is_full "${_temp%/*}/" || echo "no space left on device: ${_temp%/*}"
 }
 
 # Writes a file; its content comes in Base64 on standard input. An owner of `=` keeps what the file there has.
@@ -178,6 +183,16 @@ find_there() { # NAME…
     done
 }
 
+# Sets _broken to those packages whose unpacking was cut off. apt takes them for installed and passes over them.
+find_broken() { # NAME[=VERSION]…
+    _broken=
+    for _name; do
+        case $(dpkg-query -W -f='${db:Status-Eflag}' -- "${_name%%=*}" 2>/dev/null) in
+        reinstreq) _broken="$_broken $_name" ;;
+        esac
+    done
+}
+
 # INSTALL: `name` or `name=version`; the others: names. Names hold no blanks.
 packages() { # INSTALL REMOVE HOLD UNHOLD
     [ -z "$4" ] || apt-mark unhold $4 || return
@@ -194,6 +209,8 @@ packages() { # INSTALL REMOVE HOLD UNHOLD
         apt_install $1 $_arguments
         _result=$?
         shift
+        find_broken $1
+        [ "$_result" -ne 0 ] || [ -z "$_broken" ] || { apt_install --reinstall $_broken || _result=$?; }
         # A hold that only made way for this call is put back, whatever came of the call.
         for _name in $_held; do
             case " $4 " in *" $_name "*) ;; *) apt-mark hold "$_name" ;; esac

@@ -129,6 +129,82 @@ pub struct HookError {
     pub is_worth_another_try: bool,
 }
 
+/// What people do with who has a host, beside all runs.
+pub trait Warden: Send + Sync {
+    /// Says who has a host. Changes nothing there.
+    fn standing<'a>(&'a self, host: &'a HostId) -> BoxFuture<'a, Result<Option<Holder>, ReachError>>;
+
+    /// Holds a host for a person until it is released. Who holds it already may give another reason.
+    fn hold<'a>(
+        &'a self,
+        host: &'a HostId,
+        who: &'a str,
+        reason: &'a str,
+    ) -> BoxFuture<'a, Result<(), LockError>>;
+
+    /// Releases a person's own hold, and says whether there was one.
+    fn free<'a>(&'a self, host: &'a HostId, who: &'a str) -> BoxFuture<'a, Result<bool, LockError>>;
+
+    /// Takes a host from whoever has it, gives it to nobody, and says who had it. A lock's token is then no longer the last.
+    fn break_open<'a>(
+        &'a self,
+        host: &'a HostId,
+        who: &'a str,
+        reason: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Holder>, LockError>>;
+}
+
+/// Commands of people.
+pub trait Exec: Send + Sync {
+    /// Runs a command as root and passes its lines on as they come. Once `stop` is over the command is asked to end, and killed if it
+    /// does not.
+    fn exec<'a>(
+        &'a self,
+        host: &'a HostId,
+        order: &'a Order,
+        hear: Hear<'a>,
+        stop: BoxFuture<'a, ()>,
+    ) -> BoxFuture<'a, Result<Ended, PerformError>>;
+}
+
+/// Hears a line of what a command says.
+pub type Hear<'a> = &'a (dyn Fn(Output, &str) + Send + Sync);
+
+/// Where a program says something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// Its standard output.
+    Stdout,
+    /// Its standard error.
+    Stderr,
+}
+
+/// A command of a person for one host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// The lock under which it runs; `None` for one that changes nothing, as its person says.
+    pub fence: Option<Fence>,
+    /// The name under which the host's log knows it.
+    pub run: RunId,
+    /// The person and the machine.
+    pub who: String,
+    /// The text for root's shell. It stands in the host's log.
+    pub command: String,
+    /// The longest that it may take.
+    pub deadline: Duration,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// Its exit status.
+    pub status: i32,
+    /// Whether it was asked to end before its time; the status says nothing then.
+    pub is_stopped: bool,
+    /// Whether it said more than was passed on.
+    pub is_cut: bool,
+}
+
 /// What a gate's question said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Said {

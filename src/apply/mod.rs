@@ -22,6 +22,7 @@ use crate::store::journal::Journal;
 mod claims;
 mod crew;
 mod entry;
+mod exec;
 mod fresh;
 mod gate;
 mod hook;
@@ -31,8 +32,10 @@ mod reserve;
 mod undo;
 mod verify;
 
+pub use exec::{Errand, HostEnd, exec};
 pub use hook::call_hook;
 pub use preflight::{Ready, Refusal, preflight, preflight_again};
+pub use reserve::Taken;
 
 use claims::{Claimant, Claims};
 use crew::Crew;

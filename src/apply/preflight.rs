@@ -63,9 +63,7 @@ pub async fn preflight(
         .iter()
         .map(|(host, changes)| ((*host).clone(), request(run.plan, host, changes)))
         .collect();
-    let Reserved { claims, replies } = reserve(run.claimant(), run, &looks)
-        .await
-        .map_err(Refusal::Taken)?;
+    let Reserved { claims, replies, .. } = reserve_for(run, &looks).await?;
     let trust = Trust {
         run: &run.id,
         is_touched: false,
@@ -97,13 +95,18 @@ pub async fn preflight_again(run: &Run<'_>) -> Result<Ready, Refusal> {
         .into_keys()
         .map(|host| (host.clone(), LookRequest::default()))
         .collect();
-    let reserved = reserve(run.claimant(), run, &looks)
-        .await
-        .map_err(Refusal::Taken)?;
+    let reserved = reserve_for(run, &looks).await?;
     Ok(Ready {
         left_out: BTreeMap::new(),
         reserved: reserved.claims.reserved(),
     })
+}
+
+async fn reserve_for(run: &Run<'_>, looks: &BTreeMap<HostId, LookRequest>) -> Result<Reserved, Refusal> {
+    let parallel = run.plan.policy.parallel;
+    reserve(&run.ports, run.claimant(), parallel, looks)
+        .await
+        .map_err(Refusal::Taken)
 }
 
 fn young_enough(run: &Run<'_>, made_at: Option<jiff::Timestamp>) -> Result<(), Refusal> {

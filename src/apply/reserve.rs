@@ -7,9 +7,8 @@ use futures_util::stream::{self, StreamExt as _};
 
 use crate::model::holder::{Grip, Holder};
 use crate::model::id::HostId;
-use crate::ports::{LockError, LookReply, LookRequest};
+use crate::ports::{LockError, LookReply, LookRequest, Ports};
 
-use super::Run;
 use super::claims::{Claimant, Claims};
 
 /// How old another's reservation may be, in seconds, to be taken for that of a run that begins in this moment too.
@@ -19,10 +18,12 @@ const RIVAL_SECS: u64 = 60;
 pub(super) struct Reserved {
     pub(super) claims: Claims,
     pub(super) replies: BTreeMap<HostId, LookReply>,
+    /// Hosts that did not answer, or not as they should.
+    pub(super) missed: BTreeMap<HostId, LockError>,
 }
 
-/// Whom others have.
-pub(super) type Taken = BTreeMap<HostId, Holder>;
+/// Hosts that somebody else has.
+pub type Taken = BTreeMap<HostId, Holder>;
 
 /// Reserves hosts and looks at each in the same exec; gives all of them back if somebody else has one. A host that does not answer
 /// is no refusal.
@@ -31,25 +32,31 @@ pub(super) type Taken = BTreeMap<HostId, Holder>;
 /// rival gives everything back and asks again in the order of ids, so that of two the one proceeds that is first at the first host
 /// that both want.
 pub(super) async fn reserve(
+    ports: &Ports,
     claimant: Claimant,
-    run: &Run<'_>,
+    parallel: usize,
     looks: &BTreeMap<HostId, LookRequest>,
 ) -> Result<Reserved, Taken> {
-    let claims = Claims::new(run.ports.clone(), claimant, BTreeSet::new());
-    let parallel = run.plan.policy.parallel.max(1);
-    let mut tried = ask(&claims, looks, parallel).await;
+    let claims = Claims::new(ports.clone(), claimant, BTreeSet::new());
+    let mut tried = ask(&claims, looks, parallel.max(1)).await;
     if tried.as_ref().is_err_and(|taken| taken.values().any(is_rival)) {
         tried = ask(&claims, looks, 1).await;
     }
-    tried.map(|replies| Reserved { claims, replies })
+    tried.map(|(replies, missed)| Reserved {
+        claims,
+        replies,
+        missed,
+    })
 }
+
+type Answers = (BTreeMap<HostId, LookReply>, BTreeMap<HostId, LockError>);
 
 /// Asks hosts until one refuses, and then gives back what it has.
 async fn ask(
     claims: &Claims,
     looks: &BTreeMap<HostId, LookRequest>,
     parallel: usize,
-) -> Result<BTreeMap<HostId, LookReply>, Taken> {
+) -> Result<Answers, Taken> {
     let is_refused = AtomicBool::new(false);
     let ask = |(host, look): (&HostId, &LookRequest)| {
         let (host, look, is_refused) = (host.clone(), look.clone(), &is_refused);
@@ -66,17 +73,19 @@ async fn ask(
         .buffer_unordered(parallel)
         .collect()
         .await;
-    let (mut replies, mut taken) = (BTreeMap::new(), Taken::new());
+    let (mut replies, mut missed, mut taken) = (BTreeMap::new(), BTreeMap::new(), Taken::new());
     for (host, reserved) in asked.into_iter().flatten() {
         match reserved {
             Ok(reply) => drop(replies.insert(host, reply)),
             Err(LockError::Held(holder)) => drop(taken.insert(host, holder)),
             // Held in its wave, where it is asked again.
-            Err(LockError::Reach(_) | LockError::NotOurs(_) | LockError::Lost) => {}
+            Err(error @ (LockError::Reach(_) | LockError::NotOurs(_) | LockError::Lost)) => {
+                missed.insert(host, error);
+            }
         }
     }
     if taken.is_empty() {
-        return Ok(replies);
+        return Ok((replies, missed));
     }
     claims.release_all().await;
     Err(taken)

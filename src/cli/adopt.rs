@@ -1,21 +1,18 @@
 //! `muster adopt HOST`: accept a host that is held because it is not the one that muster knew.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::carry;
 use super::console::Console;
 use super::context::Context;
 use super::exit::Exit;
 use super::global::Global;
-use super::survey::transport_ports;
+use super::survey;
 use crate::model::id::HostId;
 use crate::model::manifest::{Manifest, ManifestState};
-use crate::model::secret::SecretSource;
-use crate::model::target::Sudo;
 use crate::ports::{LockRequest, LookReply, LookRequest, Ports};
 use crate::store;
 use crate::store::hosts::{KnownHost, KnownHosts};
-use crate::vault;
 
 /// Accept a host that is held because it is not the one that muster knew
 ///
@@ -58,30 +55,14 @@ impl Args {
     }
 
     async fn ports(&self, context: &Context, global: &Global, console: &Console) -> Result<Ports, Exit> {
-        let Some(host) = context.inventory.hosts.get(&self.host) else {
+        if !context.inventory.hosts.contains_key(&self.host) {
             return Err(fail(
                 console,
                 &format!("the inventory has no host `{}`", self.host),
             ));
-        };
-        let sources: BTreeSet<SecretSource> = match &host.target.sudo {
-            Sudo::Password(source) => BTreeSet::from([source.clone()]),
-            Sudo::None | Sudo::Passwordless => BTreeSet::new(),
-        };
-        let options =
-            vault::Options::for_inventory(&context.inventory.file, context.inventory.age_identity.clone());
-        let resolved = vault::resolve(&sources, &options).await.map_err(|errors| {
-            errors.iter().for_each(|error| console.error(&error.to_string()));
-            Exit::Error
-        })?;
-        let targets = BTreeMap::from([(self.host.clone(), host.target.clone())]);
-        Ok(transport_ports(
-            targets,
-            &context.inventory.file,
-            global,
-            resolved.secrets,
-            1,
-        ))
+        }
+        let hosts = BTreeSet::from([self.host.clone()]);
+        Ok(survey::by_hand(context, global, console, &hosts).await?.ports)
     }
 
     async fn look(&self, ports: &Ports, console: &Console) -> Result<LookReply, Exit> {

@@ -10,14 +10,14 @@ use super::console::Console;
 use super::exit::Exit;
 use super::global::Global;
 use super::survey::transport_ports;
-use crate::apply::{self, DriveError, Ready, Refusal, Run, Start};
+use crate::apply::{self, DriveError, Ready, Refusal, Run, Start, Taken};
 use crate::model::body::Body;
 use crate::model::change::Undo;
 use crate::model::code;
 use crate::model::diagnostic::{Diagnostic, Diagnostics, Sources};
 use crate::model::event::{Event, Task};
 use crate::model::hook::Hook;
-use crate::model::id::{PlanId, RunId};
+use crate::model::id::{HostId, PlanId, RunId};
 use crate::model::op::Op;
 use crate::model::plan::{Basis, Plan};
 use crate::model::secret::SecretSource;
@@ -128,8 +128,9 @@ impl Work {
         let stored = |console: &mut Console, error: StoreError| fail(console, error.diagnostic());
         let id = store::plan::next_run(&self.folder, &self.id).map_err(|error| stored(console, error))?;
         let run = self.run(&id);
-        let ready = apply::preflight(&run, begin.made_at, begin.skips_stale).await;
-        let Ready { left_out, reserved } = ready.map_err(|refusal| refused(console, &refusal))?;
+        let mut interrupts = interrupts();
+        let preflight = apply::preflight(&run, begin.made_at, begin.skips_stale);
+        let Ready { left_out, reserved } = made_ready(&run, preflight, &mut interrupts, console).await?;
         for (host, stale) in &left_out {
             console.note(&format!("{host} is left out: {}", stale.join("; ")));
         }
@@ -153,7 +154,14 @@ impl Work {
             reserved,
         };
         Ok(self
-            .drive(&run, Rollout::new(&self.plan), start, journal, console)
+            .drive(
+                &run,
+                Rollout::new(&self.plan),
+                start,
+                journal,
+                &mut interrupts,
+                console,
+            )
             .await)
     }
 
@@ -168,15 +176,18 @@ impl Work {
         console: &mut Console,
     ) -> Result<Exit, Exit> {
         let run = self.run(&recorded.header.run);
-        let ready = apply::preflight_again(&run).await;
-        let Ready { reserved, .. } = ready.map_err(|refusal| refused(console, &refusal))?;
+        let mut interrupts = interrupts();
+        let preflight = apply::preflight_again(&run);
+        let Ready { reserved, .. } = made_ready(&run, preflight, &mut interrupts, console).await?;
         let rollout = replay(&self.plan, recorded.events());
         let start = Start {
             is_resumed: true,
             reserved,
             ..Start::default()
         };
-        Ok(self.drive(&run, rollout, start, journal, console).await)
+        Ok(self
+            .drive(&run, rollout, start, journal, &mut interrupts, console)
+            .await)
     }
 
     fn run(&self, id: &RunId) -> Run<'_> {
@@ -195,11 +206,11 @@ impl Work {
         rollout: Rollout<'_>,
         start: Start,
         mut journal: Journal,
+        interrupts: &mut UnboundedReceiver<()>,
         console: &mut Console,
     ) -> Exit {
         let mut told = Told(Progress::new(&self.plan, &run.id, self.telling, self.out()));
-        let mut interrupts = interrupts();
-        let driven = apply::drive(run, rollout, start, &mut journal, &mut interrupts, &mut told).await;
+        let driven = apply::drive(run, rollout, start, &mut journal, interrupts, &mut told).await;
         drop(told);
         self.remember(console).await;
         match driven {
@@ -267,7 +278,7 @@ impl apply::Progress for Told<'_> {
 }
 
 /// Hears Ctrl-C and a request to end, each time.
-fn interrupts() -> UnboundedReceiver<()> {
+pub fn interrupts() -> UnboundedReceiver<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let (ask, asked) = unbounded_channel();
     for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
@@ -349,16 +360,43 @@ fn age_identity(inventory_file: &str) -> Option<String> {
     )
 }
 
+/// Waits until a run may begin. Whoever interrupts that leaves no reservation behind.
+async fn made_ready(
+    run: &Run<'_>,
+    preflight: impl Future<Output = Result<Ready, Refusal>>,
+    interrupts: &mut UnboundedReceiver<()>,
+    console: &mut Console,
+) -> Result<Ready, Exit> {
+    tokio::select! {
+        biased;
+        ready = preflight => ready.map_err(|refusal| refused(console, &refusal)),
+        Some(()) = interrupts.recv() => {
+            // Which of them were reserved in this moment nobody knows.
+            run.give_back(&run.plan.hosts.keys().cloned().collect()).await;
+            console.note("Nothing was done.");
+            Err(Exit::Interrupted)
+        }
+    }
+}
+
+/// Says which hosts somebody else has, and returns the exit code.
+pub fn taken(console: &mut Console, taken: &Taken) -> Exit {
+    let names: Vec<&str> = taken.keys().map(HostId::as_str).collect();
+    let found = Diagnostic::error(code::HOST_TAKEN, format!("others have {}", names.join(", ")));
+    let found = taken.iter().fold(found, |found, (host, holder)| {
+        found.because(format!("{host}: {holder}"))
+    });
+    fail(
+        console,
+        found.hint("nothing was done; `muster lock status` says who has what"),
+    );
+    Exit::Locked
+}
+
 fn refused(console: &mut Console, refusal: &Refusal) -> Exit {
     let found = match refusal {
         Refusal::TooOld { .. } => Diagnostic::error(code::PLAN_OLD, refusal.to_string()).hint("plan again"),
-        Refusal::Taken(taken) => taken
-            .iter()
-            .fold(
-                Diagnostic::error(code::HOST_TAKEN, refusal.to_string()),
-                |found, (host, holder)| found.because(format!("{host}: {holder}")),
-            )
-            .hint("nothing was done; `muster lock status` says who has what"),
+        Refusal::Taken(hosts) => return taken(console, hosts),
         Refusal::Stale(stale) => {
             let lines = stale
                 .iter()
@@ -370,10 +408,7 @@ fn refused(console: &mut Console, refusal: &Refusal) -> Exit {
         }
     };
     fail(console, found);
-    match refusal {
-        Refusal::TooOld { .. } | Refusal::Stale(_) => Exit::Stale,
-        Refusal::Taken(_) => Exit::Locked,
-    }
+    Exit::Stale
 }
 
 fn broken_off(console: &mut Console, run: &RunId, error: &DriveError) -> Exit {

@@ -77,6 +77,11 @@ impl Console {
         }
     }
 
+    /// Says what somebody else said on standard error.
+    pub fn aside(&self, text: &str) {
+        say(text);
+    }
+
     /// Says something that only a reader who asked for more wants to know.
     pub fn detail(&self, text: &str) {
         if self.verbosity > 0 {

@@ -23,8 +23,10 @@ mod apply;
 mod carry;
 mod completions;
 mod drift;
+mod exec;
 mod explain;
 mod init;
+mod lock;
 mod man;
 mod memory;
 mod plan;
@@ -78,6 +80,8 @@ verbs! {
     render::Render,
     apply::Apply,
     resume::Resume,
+    lock::Lock,
+    exec::Exec,
     adopt::Adopt,
     drift::Drift,
     why::Why,

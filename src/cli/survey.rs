@@ -306,6 +306,66 @@ pub fn transport_ports(
     secrets: Secrets,
     parallel: usize,
 ) -> Ports {
+    let transport = transport(targets, global, secrets.clone(), parallel);
+    ports_over(transport, inventory_file, secrets)
+}
+
+fn ports_over(transport: Arc<FleetTransport>, inventory_file: &str, secrets: Secrets) -> Ports {
+    Ports {
+        transport,
+        clock: Arc::new(SystemClock),
+        hooks: Arc::new(LocalHooks::for_inventory(inventory_file, secrets)),
+    }
+}
+
+/// The way to some hosts of the inventory, for what people do without a plan.
+pub struct ByHand {
+    /// The hosts.
+    pub transport: Arc<FleetTransport>,
+    /// The world, with these hosts.
+    pub ports: Ports,
+}
+
+/// Makes the way to some hosts of the inventory, with no secrets but the passwords for sudo.
+///
+/// # Errors
+/// [`Exit::Error`], after saying why, where a password is not to be had.
+pub async fn by_hand(
+    context: &Context,
+    global: &Global,
+    console: &Console,
+    hosts: &BTreeSet<HostId>,
+) -> Result<ByHand, Exit> {
+    let inventory = &context.inventory;
+    let targets: BTreeMap<_, _> = inventory
+        .hosts
+        .iter()
+        .filter(|(id, _)| hosts.contains(*id))
+        .map(|(id, host)| (id.clone(), host.target.clone()))
+        .collect();
+    let sources = targets.values().filter_map(|target| match &target.sudo {
+        Sudo::Password(source) => Some(source.clone()),
+        Sudo::None | Sudo::Passwordless => None,
+    });
+    let options = vault::Options::for_inventory(&inventory.file, inventory.age_identity.clone());
+    let resolved = vault::resolve(&sources.collect(), &options)
+        .await
+        .map_err(|errors| {
+            errors.iter().for_each(|error| console.error(&error.to_string()));
+            Exit::Error
+        })?;
+    let parallel = global.parallel.map_or(inventory.policy.parallel, usize::from);
+    let transport = transport(targets, global, resolved.secrets.clone(), parallel);
+    let ports = ports_over(Arc::clone(&transport), &inventory.file, resolved.secrets);
+    Ok(ByHand { transport, ports })
+}
+
+fn transport(
+    targets: BTreeMap<HostId, crate::model::target::Target>,
+    global: &Global,
+    secrets: Secrets,
+    parallel: usize,
+) -> Arc<FleetTransport> {
     let limits = Limits {
         logins_max: parallel,
         ..Limits::default()
@@ -317,11 +377,7 @@ pub fn transport_ports(
         secrets.clone(),
         prompter,
     ));
-    Ports {
-        transport: Arc::new(FleetTransport::new(targets, connector, secrets.clone(), KEYED)),
-        clock: Arc::new(SystemClock),
-        hooks: Arc::new(LocalHooks::for_inventory(inventory_file, secrets.clone())),
-    }
+    Arc::new(FleetTransport::new(targets, connector, secrets, KEYED))
 }
 
 /// Returns the fingerprints that the comparison needs, by host.

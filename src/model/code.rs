@@ -152,7 +152,7 @@ codes! {
     RUN_BROKEN_OFF = 604, "The run broke off.",
         "The journal says how far it came. `muster resume` goes on: it looks at what began without an end, and assumes nothing.";
     HOST_TAKEN = 605, "Somebody else has a host.",
-        "A run reserves every host that it will change before it changes the first, all or none; nothing was done. A run that died gives its locks up after the policy's `lease` and its reservations after ten minutes; `muster resume` goes on with it at once.";
+        "A run reserves every host that it will change before it changes the first, all or none; nothing was done. `muster lock status` says who has what. A run that died gives its locks up after the policy's `lease` and its reservations after ten minutes; `muster resume` goes on with it at once. A person's hold stays until `muster lock release`, or `muster lock break --reason WHY`.";
 
     SECRET_UNAVAILABLE = 701, "A secret cannot be had.",
         "The message names its source, never its value.";

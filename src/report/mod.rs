@@ -7,6 +7,7 @@ pub mod diagnostic;
 pub mod drift;
 pub mod escape;
 pub mod line;
+pub mod lock;
 pub mod plan;
 pub mod progress;
 pub mod rehearsal;

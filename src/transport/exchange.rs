@@ -6,14 +6,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use zeroize::Zeroizing;
 
-use super::shell::Ran;
+use super::shell::{Ran, Tap};
 use super::sudo::{Marks, Rise};
 use crate::model::redaction::Redaction;
+use crate::ports::Output;
 
 /// A talk under way.
 pub(super) struct Exchange<'a> {
     rise: &'a Rise,
     script: &'a str,
+    /// Hears what the script says. Nothing of it is kept then.
+    tap: Option<Tap<'a>>,
     marks: Marks,
     stage: Stage,
     stdout: Heard,
@@ -31,6 +34,9 @@ const HELD_FREE: usize = 1 << 20;
 const TAIL_MAX_BYTES: usize = 2048;
 /// What is held of all streams now.
 static HELD: AtomicUsize = AtomicUsize::new(0);
+
+/// How long a script that is asked to end has for it.
+pub(super) const ENDING: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// How far the sending has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,10 +91,19 @@ impl<'a> Exchange<'a> {
         Self {
             rise,
             script,
+            tap: None,
             marks,
             stage: Stage::Silent,
             stdout: Heard::default(),
             stderr: Heard::default(),
+        }
+    }
+
+    /// Prepares a talk of which the script's part is passed on as it comes.
+    pub fn tapped(rise: &'a Rise, script: &'a str, tap: Tap<'a>) -> Self {
+        Self {
+            tap: Some(tap),
+            ..Self::new(rise, script)
         }
     }
 
@@ -110,6 +125,10 @@ impl<'a> Exchange<'a> {
         if !self.stdout.take(bytes) {
             return Next::HangUp;
         }
+        if let Some(tap) = self.tap {
+            self.stdout
+                .pass_on(&self.marks.start, |bytes| tap(Output::Stdout, bytes));
+        }
         match self.stage {
             Stage::Silent | Stage::Authenticating if self.stdout.has_new(&self.marks.ready) => {
                 self.send_script()
@@ -122,6 +141,10 @@ impl<'a> Exchange<'a> {
     pub fn hear_stderr(&mut self, bytes: &[u8]) -> Next {
         if !self.stderr.take(bytes) {
             return Next::HangUp;
+        }
+        if let Some(tap) = self.tap {
+            self.stderr
+                .pass_on(&self.marks.start, |bytes| tap(Output::Stderr, bytes));
         }
         let password = match self.rise {
             Rise::Asking(password) if self.stderr.has_new(&self.marks.prompt) => password,
@@ -150,12 +173,25 @@ impl<'a> Exchange<'a> {
         self.stdout.is_cut || self.stderr.is_cut
     }
 
-    /// Returns the script that stops this one, if it has begun. It has to run as the same account.
+    /// Returns the script that asks this one to end and kills it if it does not, if it has begun. It has to run as the same account.
+    pub fn ender(&self) -> Option<String> {
+        let pid = self.pid()?;
+        let patience = ENDING.as_secs() * 10;
+        Some(format!(
+            "read -r _ _ _ _ group _ </proc/{pid}/stat && kill -s TERM -- \"-$group\" || exit\nleft={patience}\n\
+             while read -r _ _ state _ 2>/dev/null </proc/{pid}/stat && [ \"$state\" != Z ]; do\n\
+             [ \"$left\" -gt 0 ] || {{ kill -s KILL -- \"-$group\"; exit; }}\nleft=$((left - 1))\nsleep 0.1\ndone"
+        ))
+    }
+
+    fn pid(&self) -> Option<u32> {
+        let (rest, _) = self.stdout.from(&self.marks.start)?;
+        String::from_utf8_lossy(rest).trim().parse().ok()
+    }
+
+    /// Returns the script that stops this one at once, if it has begun. It has to run as the same account.
     pub fn stopper(&self) -> Option<String> {
-        let pid = String::from_utf8_lossy(self.stdout.from(&self.marks.start)?.0)
-            .trim()
-            .parse::<u32>()
-            .ok()?;
+        let pid = self.pid()?;
         // sshd makes a group for each session, and the local transport for each child; so does sudo with a terminal
         // of its own. The group is read anew, since its number may not be the shell's.
         Some(format!(
@@ -236,6 +272,15 @@ impl Heard {
         HELD.fetch_add(bytes.len(), Ordering::Relaxed);
         self.bytes.extend_from_slice(bytes);
         true
+    }
+
+    /// Passes on what follows the line with a mark, and keeps nothing of it.
+    fn pass_on(&mut self, mark: &str, to: impl FnOnce(&[u8])) {
+        let Some((_, rest)) = self.from(mark) else { return };
+        to(rest);
+        let passed = rest.len();
+        self.bytes.truncate(self.bytes.len() - passed);
+        HELD.fetch_sub(passed, Ordering::Relaxed);
     }
 
     /// Tells whether a mark has come since the last one that was found.
@@ -388,6 +433,29 @@ mod tests {
         );
         assert!(HELD.load(Ordering::Relaxed) >= heard << 20);
         assert_eq!(talk.end(Some(0)), Ending::TooMuch);
+    }
+
+    #[test]
+    fn a_tapped_talk_passes_the_scripts_part_on_and_keeps_none_of_it() {
+        let said = std::sync::Mutex::new(Vec::new());
+        let tap = |output: Output, bytes: &[u8]| said.lock().unwrap().push((output, bytes.to_vec()));
+        let mut talk = Exchange::tapped(&Rise::AsIs, "yes", &tap);
+        talk.open();
+        let start = talk.marks.start.clone();
+        talk.hear_stdout(b"Welcome!\n");
+        talk.hear_stdout(format!("{start} 7").as_bytes());
+        talk.hear_stdout(b"1\none");
+        talk.hear_stderr(format!("{start} 71\noh").as_bytes());
+        (0..3).for_each(|_| drop(talk.hear_stdout(&vec![b'y'; HEARD_MAX / 2])));
+        assert!(talk.stdout.bytes.len() < 200);
+        assert!(
+            talk.ender()
+                .is_some_and(|script| script.contains("/proc/71/stat"))
+        );
+        let said = std::mem::take(&mut *said.lock().unwrap());
+        assert_eq!(said[0], (Output::Stdout, b"one".to_vec()));
+        assert!(said.contains(&(Output::Stderr, b"oh".to_vec())));
+        assert!(matches!(talk.end(Some(4)), Ending::Ran(Ran { status: 4, .. })));
     }
 
     #[test]

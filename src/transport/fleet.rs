@@ -15,12 +15,13 @@ use crate::model::manifest_text;
 use crate::model::observation::Machine;
 use crate::model::target::{self, Target};
 use crate::ports::{
-    Call, Fence, LockError, LockRequest, LookReply, LookRequest, Outcome, PerformError, ReachError, Said,
-    Salt, Secrets, Transport,
+    Call, Ended, Exec, Fence, Hear, LockError, LockRequest, LookReply, LookRequest, Order, Outcome, Output,
+    PerformError, ReachError, Said, Salt, Secrets, Transport, Warden,
 };
 
 use super::connector::Connector;
 use super::gate;
+use super::lines::Lines;
 use super::lower::reply::Reply;
 use super::lower::{self, Guard, Over, answer, facts, status};
 use super::perform::{self, Keyed, Leg, Means, Redactor};
@@ -133,10 +134,7 @@ impl FleetTransport {
         deadline: Duration,
         retry: Retry,
     ) -> Result<Ran, ShellError> {
-        // No word of shell can hold a NUL byte: names with one would silently become other names.
-        if script.contains('\0') {
-            return Err(ReachError::Unreachable(format!("`{host}`: a name holds a NUL byte")).into());
-        }
+        refuse_nul(host, script)?;
         let shell = self.shell(host, retry).await?;
         let ran = shell.run(script, deadline).await;
         if ran.is_err() {
@@ -346,6 +344,121 @@ impl FleetTransport {
     }
 }
 
+impl FleetTransport {
+    async fn exec_order(
+        &self,
+        host: &HostId,
+        order: &Order,
+        hear: Hear<'_>,
+        stop: BoxFuture<'_, ()>,
+    ) -> Result<Ended, PerformError> {
+        let script = self.guard().exec(order);
+        refuse_nul(host, &script)?;
+        let shell = self.shell(host, Retry::Yes).await?;
+        let lines = Lines::new(hear, &self.secrets);
+        let tap = |output: Output, bytes: &[u8]| lines.take(output, bytes);
+        let deadline = order.deadline + LOCK;
+        let ended = shell.stream(&script, deadline, &tap, stop).await;
+        let is_cut = lines.finish();
+        let (status, is_stopped) = match ended {
+            Ok(status) => (status, false),
+            Err(ShellError::Stopped) => (0, true),
+            Err(error) => {
+                self.forget(host, &shell).await;
+                return Err(perform::unknown(error));
+            }
+        };
+        match lines.refusal() {
+            Some(stdout) if !is_stopped => {
+                let ran = Ran {
+                    stdout,
+                    stderr: Vec::new(),
+                    status,
+                };
+                let odd = "the command did not begin".to_owned();
+                Err(Leg::read(&ran, &self.redactor, 0)
+                    .err()
+                    .unwrap_or(PerformError::Unknown { why: odd }))
+            }
+            Some(_) | None => Ok(Ended {
+                status,
+                is_stopped,
+                is_cut,
+            }),
+        }
+    }
+}
+
+impl Exec for FleetTransport {
+    fn exec<'a>(
+        &'a self,
+        host: &'a HostId,
+        order: &'a Order,
+        hear: Hear<'a>,
+        stop: BoxFuture<'a, ()>,
+    ) -> BoxFuture<'a, Result<Ended, PerformError>> {
+        Box::pin(self.exec_order(host, order, hear, stop))
+    }
+}
+
+impl Warden for FleetTransport {
+    fn standing<'a>(&'a self, host: &'a HostId) -> BoxFuture<'a, Result<Option<Holder>, ReachError>> {
+        Box::pin(async move {
+            let script = self.guard().standing();
+            match self.ask_guard(host, "asking who has it", &script).await {
+                Ok(reply) => Ok(holder(&reply)),
+                Err(LockError::Reach(error)) => Err(error),
+                Err(LockError::Held(holder)) => Ok(Some(holder)),
+                Err(error @ (LockError::NotOurs(_) | LockError::Lost)) => {
+                    Err(ReachError::Unreachable(error.to_string()))
+                }
+            }
+        })
+    }
+
+    fn hold<'a>(
+        &'a self,
+        host: &'a HostId,
+        who: &'a str,
+        reason: &'a str,
+    ) -> BoxFuture<'a, Result<(), LockError>> {
+        Box::pin(async move {
+            let script = self.guard().hold(who, reason);
+            self.ask_guard(host, "holding", &script).await.map(|_| ())
+        })
+    }
+
+    fn free<'a>(&'a self, host: &'a HostId, who: &'a str) -> BoxFuture<'a, Result<bool, LockError>> {
+        Box::pin(async move {
+            let reply = self.ask_guard(host, "releasing", &self.guard().free(who)).await?;
+            Ok(holder(&reply).is_some())
+        })
+    }
+
+    fn break_open<'a>(
+        &'a self,
+        host: &'a HostId,
+        who: &'a str,
+        reason: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Holder>, LockError>> {
+        Box::pin(async move {
+            let script = self.guard().break_open(who, reason, self.over(host));
+            let reply = self.ask_guard(host, "taking it", &script).await?;
+            Ok(holder(&reply))
+        })
+    }
+}
+
+/// No word of shell can hold a NUL byte: names with one would silently become other names.
+fn refuse_nul(host: &HostId, script: &str) -> Result<(), ReachError> {
+    match script.contains('\0') {
+        true => Err(ReachError::Unreachable(format!(
+            "`{host}`: a name holds a NUL byte"
+        ))),
+        false => Ok(()),
+    }
+}
+
 /// Whether a host that could not be reached before is tried again.
 #[derive(Debug, Clone, Copy)]
 enum Retry {
@@ -475,7 +588,9 @@ fn without_echo(ran: Ran, script: &str) -> Ran {
 fn unreachable(error: ShellError) -> ReachError {
     match error {
         ShellError::Reach(error) => error,
-        error @ (ShellError::Lost(_) | ShellError::TimedOut(_)) => ReachError::Unreachable(error.to_string()),
+        error @ (ShellError::Lost(_) | ShellError::TimedOut(_) | ShellError::Stopped) => {
+            ReachError::Unreachable(error.to_string())
+        }
     }
 }
 

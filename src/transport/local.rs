@@ -10,9 +10,9 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
-use super::exchange::{Exchange, Next};
+use super::exchange::{ENDING, Exchange, Next};
 use super::root::{self, Account};
-use super::shell::{DialError, Ran, Shell, ShellError, Stream};
+use super::shell::{DialError, Ran, Shell, ShellError, Stream, Tap};
 use super::sudo::Rise;
 use crate::model::id::HostId;
 use crate::model::target::Sudo;
@@ -45,19 +45,31 @@ impl LocalShell {
     }
 }
 
+impl LocalShell {
+    fn account(&self) -> Account<'_> {
+        Account {
+            host: &self.host,
+            name: None,
+        }
+    }
+}
+
 impl Shell for LocalShell {
     fn run<'a>(&'a self, script: &'a str, deadline: Duration) -> BoxFuture<'a, Result<Ran, ShellError>> {
+        Box::pin(async move { converse(&self.account(), &self.rise, script, deadline).await })
+    }
+
+    fn stream<'a>(
+        &'a self,
+        script: &'a str,
+        deadline: Duration,
+        tap: Tap<'a>,
+        stop: BoxFuture<'a, ()>,
+    ) -> BoxFuture<'a, Result<i32, ShellError>> {
         Box::pin(async move {
-            converse(
-                &Account {
-                    host: &self.host,
-                    name: None,
-                },
-                &self.rise,
-                script,
-                deadline,
-            )
-            .await
+            let talk = Exchange::tapped(&self.rise, script, tap);
+            let ran = play(&self.account(), &self.rise, talk, deadline, stop).await?;
+            Ok(ran.status)
         })
     }
 
@@ -81,32 +93,54 @@ async fn converse(
     script: &str,
     deadline: Duration,
 ) -> Result<Ran, ShellError> {
-    let mut exchange = Exchange::new(rise, script);
+    let exchange = Exchange::new(rise, script);
+    play(account, rise, exchange, deadline, std::future::pending()).await
+}
+
+/// Plays a talk through, or stops it.
+async fn play(
+    account: &Account<'_>,
+    rise: &Rise,
+    mut exchange: Exchange<'_>,
+    deadline: Duration,
+    stop: impl Future<Output = ()>,
+) -> Result<Ran, ShellError> {
     // The child lives until it is judged: its group is found by its number.
     let mut child = spawn(account, &exchange.command())?;
-    match tokio::time::timeout(deadline, listen(&mut child, &mut exchange)).await {
-        Ok(status) => {
+    let talked = tokio::select! {
+        biased;
+        talked = tokio::time::timeout(deadline, listen(&mut child, &mut exchange)) => Some(talked),
+        () = stop => None,
+    };
+    match talked {
+        Some(Ok(status)) => {
             if exchange.is_cut()
                 && let Some(stopper) = exchange.stopper()
             {
-                stop(account, rise, &stopper).await;
+                play_in(account, rise, &stopper, STOPPING).await;
             }
             account.judge(exchange.end(status), rise)
         }
-        Err(_) => {
+        Some(Err(_)) => {
             if let Some(stopper) = exchange.stopper() {
-                stop(account, rise, &stopper).await;
+                play_in(account, rise, &stopper, STOPPING).await;
             }
             Err(account.overdue(&exchange, deadline))
+        }
+        None => {
+            if let Some(ender) = exchange.ender() {
+                play_in(account, rise, &ender, ENDING + STOPPING).await;
+            }
+            Err(ShellError::Stopped)
         }
     }
 }
 
 /// Stops a script by another. Best effort: either way nobody knows how far it had come.
-async fn stop(account: &Account<'_>, rise: &Rise, stopper: &str) {
+async fn play_in(account: &Account<'_>, rise: &Rise, stopper: &str, patience: Duration) {
     let mut exchange = Exchange::new(rise, stopper);
     if let Ok(mut child) = spawn(account, &exchange.command()) {
-        let _ = tokio::time::timeout(STOPPING, listen(&mut child, &mut exchange)).await;
+        let _ = tokio::time::timeout(patience, listen(&mut child, &mut exchange)).await;
     }
 }
 

@@ -12,6 +12,7 @@ mod greeter;
 mod host_key;
 mod keyring;
 mod known_hosts;
+mod lines;
 mod link;
 mod local;
 pub mod lower;

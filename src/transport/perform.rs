@@ -333,9 +333,11 @@ fn shortened(line: &str) -> String {
 pub(super) fn unknown(error: ShellError) -> PerformError {
     match error {
         ShellError::Reach(error) => error.into(),
-        error @ (ShellError::Lost(_) | ShellError::TimedOut(_)) => PerformError::Unknown {
-            why: error.to_string(),
-        },
+        error @ (ShellError::Lost(_) | ShellError::TimedOut(_) | ShellError::Stopped) => {
+            PerformError::Unknown {
+                why: error.to_string(),
+            }
+        }
     }
 }
 

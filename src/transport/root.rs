@@ -129,6 +129,7 @@ impl Account<'_> {
         match error {
             ShellError::Reach(error) => error,
             ShellError::Lost(why) => ReachError::Unreachable(why),
+            ShellError::Stopped => self.unreachable("was asked to stop"),
             ShellError::TimedOut(after) => self.unreachable(&format!(
                 "got no answer from its shell within {} s",
                 after.as_secs()

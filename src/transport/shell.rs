@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::ports::ReachError;
+use crate::ports::{Output, ReachError};
 
 /// A root shell on one host, over a connection that stays open.
 pub trait Shell: Send + Sync {
@@ -17,6 +17,16 @@ pub trait Shell: Send + Sync {
     /// command runs, so one that was cut short on the way does nothing. Its own standard input is empty, its
     /// environment holds `PATH` and `LC_ALL=C` and nothing else. What the account's profile prints is not in the result.
     fn run<'a>(&'a self, script: &'a str, deadline: Duration) -> BoxFuture<'a, Result<Ran, ShellError>>;
+
+    /// Runs a script as [`Self::run`] does, passes on what it says as it comes, and returns its exit status. Once `stop` is over the
+    /// script's group is sent TERM, and KILL if it does not end by that.
+    fn stream<'a>(
+        &'a self,
+        script: &'a str,
+        deadline: Duration,
+        tap: Tap<'a>,
+        stop: BoxFuture<'a, ()>,
+    ) -> BoxFuture<'a, Result<i32, ShellError>>;
 
     /// Opens a TCP stream from the host's own point of view: `127.0.0.1` is the host.
     ///
@@ -38,6 +48,9 @@ pub enum DialError {
     #[error("{0}")]
     NoWay(String),
 }
+
+/// Hears bytes of what a script says.
+pub type Tap<'a> = &'a (dyn Fn(Output, &[u8]) + Send + Sync);
 
 /// Bytes both ways.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -67,4 +80,7 @@ pub enum ShellError {
     /// The script did not end in time. It was told to stop, and nobody knows how far it came.
     #[error("no end after {} s", .0.as_secs_f32())]
     TimedOut(Duration),
+    /// The script was asked to end before its time, and nobody knows how far it came.
+    #[error("stopped")]
+    Stopped,
 }

@@ -11,10 +11,10 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::connector::Connector;
-use super::exchange::{Exchange, Next};
+use super::exchange::{ENDING, Exchange, Next};
 use super::link::{self, Link};
 use super::root::{self, Account};
-use super::shell::{DialError, Ran, Shell, ShellError, Stream};
+use super::shell::{DialError, Ran, Shell, ShellError, Stream, Tap};
 use super::sudo::Rise;
 use crate::model::id::HostId;
 use crate::model::target::{SshTarget, Sudo};
@@ -74,6 +74,20 @@ impl SshShell {
 impl Shell for SshShell {
     fn run<'a>(&'a self, script: &'a str, deadline: Duration) -> BoxFuture<'a, Result<Ran, ShellError>> {
         Box::pin(self.session.converse(&self.rise, script, deadline))
+    }
+
+    fn stream<'a>(
+        &'a self,
+        script: &'a str,
+        deadline: Duration,
+        tap: Tap<'a>,
+        stop: BoxFuture<'a, ()>,
+    ) -> BoxFuture<'a, Result<i32, ShellError>> {
+        Box::pin(async move {
+            let talk = Exchange::tapped(&self.rise, script, tap);
+            let ran = self.session.play(talk, &self.rise, deadline, stop).await?;
+            Ok(ran.status)
+        })
     }
 
     fn dial<'a>(&'a self, address: &'a str, port: u16) -> BoxFuture<'a, Result<Box<dyn Stream>, DialError>> {
@@ -137,8 +151,32 @@ impl Session {
     }
 
     async fn converse(&self, rise: &Rise, script: &str, deadline: Duration) -> Result<Ran, ShellError> {
-        let mut talk = Exchange::new(rise, script);
-        match self.talk(&mut talk, deadline).await? {
+        let talk = Exchange::new(rise, script);
+        self.play(talk, rise, deadline, std::future::pending()).await
+    }
+
+    /// Plays a talk through, or stops it.
+    async fn play(
+        &self,
+        mut talk: Exchange<'_>,
+        rise: &Rise,
+        deadline: Duration,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Ran, ShellError> {
+        let talked = tokio::select! {
+            biased;
+            talked = self.talk(&mut talk, deadline) => Some(talked?),
+            () = stop => None,
+        };
+        let Some(talked) = talked else {
+            if let Some(ender) = talk.ender() {
+                let _ = self
+                    .talk(&mut Exchange::new(rise, &ender), ENDING + STOPPING)
+                    .await;
+            }
+            return Err(ShellError::Stopped);
+        };
+        match talked {
             Some(Heard::Ended(status)) => self.account().judge(talk.end(status), rise),
             Some(Heard::TooMuch) => {
                 self.stop(&talk, rise).await;

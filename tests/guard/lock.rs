@@ -70,7 +70,7 @@ async fn another_run_is_refused_while_the_lease_lasts_and_let_in_after_release()
 }
 
 /// Ends the present lease, as a minute without renewal would.
-fn end_lease(bed: &Bed) {
+pub fn end_lease(bed: &Bed) {
     let fence = std::fs::read_to_string(bed.state("fence")).unwrap();
     let until = fence.lines().find(|line| line.starts_with("until ")).unwrap();
     std::fs::write(bed.state("fence"), fence.replace(until, "until 1")).unwrap();

@@ -19,13 +19,16 @@ use crate::model::id::{HostId, ResourceKey};
 use crate::model::manifest::Owned;
 use crate::model::manifest_text;
 use crate::model::op::Probe;
-use crate::ports::{Fence, LockRequest, LookRequest};
+use crate::ports::{Fence, LockRequest, LookRequest, Order};
 
 use self::op::Act;
 use super::quote;
 
 /// The folder that a host keeps its guard's files in.
 pub const STATE_DIR: &str = "/var/lib/muster";
+
+/// How much of a person's command the host's log keeps, in characters.
+const LOGGED_MAX: usize = 1000;
 
 /// The statuses with which the guard refuses.
 pub mod status {
@@ -49,6 +52,7 @@ pub mod status {
 
 static GUARD: Functions = Functions(LazyLock::new(|| bare(include_str!("guard.sh"))));
 static LOCK: Functions = Functions(LazyLock::new(|| bare(include_str!("lock.sh"))));
+static EXEC: Functions = Functions(LazyLock::new(|| bare(include_str!("exec.sh"))));
 static OPS: Functions = Functions(LazyLock::new(|| bare(include_str!("ops.sh"))));
 static LOOK: Functions = Functions(LazyLock::new(|| bare(include_str!("look.sh"))));
 
@@ -153,6 +157,45 @@ impl Guard<'_> {
         )
     }
 
+    /// Spells the question who has the host.
+    pub fn standing(&self) -> String {
+        self.by_hand("say_standing")
+    }
+
+    /// Spells a person's hold.
+    pub fn hold(&self, who: &str, reason: &str) -> String {
+        let (who, wait, reason) = (person(who), self.wait_secs, person(reason));
+        self.by_hand(&format!("hold_host {who} {wait} {reason}"))
+    }
+
+    /// Spells the release of a person's own hold.
+    pub fn free(&self, who: &str) -> String {
+        self.by_hand(&format!("free_host {} {}", person(who), self.wait_secs))
+    }
+
+    /// Spells the taking of the host from whoever has it.
+    pub fn break_open(&self, who: &str, reason: &str, over: Over) -> String {
+        let (who, wait, reason) = (person(who), self.wait_secs, person(reason));
+        self.by_hand(&format!("break_host {who} {wait} {reason} {}", over.word()))
+    }
+
+    /// Spells what people do beside all runs.
+    fn by_hand(&self, call: &str) -> String {
+        format!("{}{GUARD}{LOCK}\n{call}\n", self.head("-", 0))
+    }
+
+    /// Spells a person's command. Once it begins, the script's output and status are the command's.
+    pub fn exec(&self, order: &Order) -> String {
+        let (head, entrance, locked) = match &order.fence {
+            Some(fence) => (self.fenced_head(fence), self.entrance(), "locked"),
+            None => (self.head(order.run.as_str(), 0), "trap '' PIPE\n".to_owned(), ""),
+        };
+        let what: String = quote::one_line(&order.command).chars().take(LOGGED_MAX).collect();
+        let arguments = quote::words([quote::one_line(&order.who).as_str(), &what, locked]);
+        let command = quote::document(&order.command);
+        format!("{head}{GUARD}{EXEC}\n{entrance}exec_command {arguments} {command}\n")
+    }
+
     /// Spells a change of manifest entries.
     pub fn record(&self, fence: &Fence, entries: &BTreeMap<ResourceKey, Option<Owned>>) -> String {
         format!(
@@ -247,9 +290,9 @@ fn looking(request: &LookRequest) -> String {
     format!("say_host {tools}\n{facts}{sections}echo end\n")
 }
 
-/// Spells a person's name as one word and one line.
-fn person(who: &str) -> String {
-    quote::word(&quote::one_line(who))
+/// Spells what a person is called or says as one word and one line.
+fn person(text: &str) -> String {
+    quote::word(&quote::one_line(text))
 }
 
 /// What is looked at after the acts of a call.

@@ -4,6 +4,7 @@ mod apply;
 #[path = "../docs/block.rs"]
 mod block;
 mod docs;
+mod fence;
 mod fleet;
 mod hostile;
 mod kinds;

@@ -316,3 +316,32 @@ fn the_host_in_memory_really_holds_what_ops_write() {
     assert!(step(&mut host, &spec, None, None).is_some());
     assert_eq!(host.paths["/etc/app"].kind, Kind::File(SECRET.to_owned()));
 }
+
+/// A script is the escape of modules; what muster itself does has an op that a probe can tell.
+#[test]
+fn only_commands_run_scripts() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/resource");
+    let entries = std::fs::read_dir(folder).expect("the kinds are there");
+    let runs = entries.filter_map(|entry| {
+        let path = entry.expect("the folder is readable").path();
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let name = path.file_name()?.to_string_lossy().into_owned();
+        text.contains("Op::Run").then_some(name)
+    });
+    assert_eq!(runs.collect::<Vec<_>>(), ["command.rs"]);
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    for info in KINDS {
+        for _ in 0..32 {
+            let tree = spec_of(info.name).new_tree(&mut runner).expect("a generator");
+            let value = proptest::strategy::ValueTree::current(&tree);
+            let spec = Spec::decode(info.name, &value).expect("a spec");
+            if spec.check().is_empty()
+                && let Some((mut host, _)) = scene(&spec, None, &[])
+                && let Some(taken) = step(&mut host, &spec, None, None)
+            {
+                let runs = taken.ops.iter().any(|op| matches!(op, Op::Run { .. }));
+                assert_eq!(runs, info.name == "command", "{}", info.name);
+            }
+        }
+    }
+}

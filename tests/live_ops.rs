@@ -1,6 +1,6 @@
 //! Every op on a pretended host and on a real one: what is seen afterwards is the same, done once or twice, done or failed.
 //!
-//! The cases are data: `tests/cases/op/*.toml`. What no two hosts share (times, invocations, sizes of folders) is left out.
+//! The cases are data: `tests/ops/*.toml`. What no two hosts share (times, invocations, sizes of folders) is left out.
 
 #[path = "live/fleet.rs"]
 #[allow(dead_code)]
@@ -44,7 +44,7 @@ struct Case {
 }
 
 fn cases() -> BTreeMap<String, Case> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/op");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ops");
     let entries = std::fs::read_dir(folder).expect("the cases are there");
     let read = |entry: std::io::Result<std::fs::DirEntry>| {
         let path = entry.expect("the folder is readable").path();

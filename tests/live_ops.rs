@@ -18,7 +18,7 @@ use muster::model::op::{Op, Probe};
 use muster::model::secret::{Secret, SecretSource};
 use muster::model::target::{HostKey, SshTarget, Sudo, Target, Transport as Way};
 use muster::ports::{Call, Fence, LockRequest, LookRequest, PerformError, Secrets, Transport};
-use muster::sim::{Host, Scripted, Station, World};
+use muster::sim::{Account, Host, Scripted, Station, World};
 use muster::transport::connector::{Connector, Limits, Places};
 use muster::transport::fleet::FleetTransport;
 use muster::transport::perform::Keyed;
@@ -213,9 +213,17 @@ async fn play(side: &Side<'_>, name: &str, case: &Case) -> Seen {
 fn pretended(cases: &BTreeMap<String, Case>) -> World {
     let id: HostId = "sim".parse().expect("a host");
     let mut host = Host::new();
-    host.bring_unit("cron.service");
-    let unit = host.units.get_mut("cron.service").expect("it was brought");
-    (unit.active, unit.enabled, unit.starts) = (true, true, 1);
+    host.groups.insert("games".to_owned(), 60);
+    host.parameters
+        .insert("net.ipv4.ip_default_ttl".to_owned(), "64".to_owned());
+    let games = Account {
+        uid: 5,
+        group: "games".to_owned(),
+        home: "/usr/games".to_owned(),
+        shell: "/usr/sbin/nologin".to_owned(),
+        ..Account::default()
+    };
+    host.accounts.insert("games".to_owned(), games);
     for [script, probe, prints] in cases.values().flat_map(|case| &case.scripts) {
         let led = Scripted {
             probe: probe.clone(),

@@ -83,7 +83,10 @@ impl Host {
         groups.iter().for_each(|groups| account.groups = groups.clone());
         let (home, group) = (account.home.clone(), account.group.clone());
         if *make_home && !self.paths.contains_key(&home) {
-            self.put(&home, Kind::Directory, [name, &group, "0700"]);
+            self.put(&home, Kind::Directory, [name, &group, "0755"]);
+            // What /etc/skel has.
+            let profile = Kind::File("# profile\n".to_owned());
+            self.put(&format!("{home}/.profile"), profile, [name, &group, "0644"]);
         }
         Ok(())
     }

@@ -91,6 +91,8 @@ impl Host {
         let kept = self
             .text(file)
             .and_then(|text| text.lines().filter_map(of_key).next_back());
+        // A file without the key says so with an empty value.
+        let kept = kept.or(self.text(file).map(|_| String::new()));
         let kept = kept.map(|value| format!("file={value}\n"));
         format!("value={value}\n{}", kept.unwrap_or_default())
     }

@@ -105,7 +105,8 @@ impl Host {
         let is_there = text.is_some() || self.vendor_units.contains(name);
         let Some(unit) = self.units.get(name).filter(|_| is_there) else {
             return format!(
-                "Id={name}\nLoadState=not-found\nActiveState=inactive\nSubState=dead\nUnitFileState=\n"
+                "Id={name}\nLoadState=not-found\nActiveState=inactive\nSubState=dead\nUnitFileState=\n\
+                 NeedDaemonReload=no\n"
             );
         };
         let (active, sub) = if unit.active {
@@ -113,11 +114,18 @@ impl Host {
         } else {
             ("inactive", "dead")
         };
-        let state = if unit.enabled { "enabled" } else { "disabled" };
-        let needs = if unit.loaded.as_deref() == text {
-            "no"
-        } else {
+        let is_static = text.is_some_and(|text| !text.contains("[Install]"));
+        let state = match (is_static, unit.enabled) {
+            (true, _) => "static",
+            (false, true) => "enabled",
+            (false, false) => "disabled",
+        };
+        // systemd forgets a unit that nothing wants, and reads its file when it is asked again.
+        let is_loaded = unit.active || unit.enabled;
+        let needs = if is_loaded && unit.loaded.as_deref() != text {
             "yes"
+        } else {
+            "no"
         };
         let start = if unit.starts > 0 {
             unit.starts.to_string()

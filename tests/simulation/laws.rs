@@ -25,6 +25,8 @@ struct Course<'p> {
     /// Gates that let the run go on since their change was applied.
     passed: BTreeSet<GateId>,
     lost: BTreeSet<HostId>,
+    /// Hosts of which something was undone, or could not be: they stay given up when the run goes on.
+    given_up: BTreeSet<HostId>,
     halted: bool,
     down_before: BTreeSet<HostId>,
     open_waves: BTreeSet<usize>,
@@ -42,6 +44,7 @@ pub fn course(plan: &Plan, events: &[Event]) -> Result<(), Broken> {
         in_flight: BTreeSet::new(),
         passed: BTreeSet::new(),
         lost: BTreeSet::new(),
+        given_up: BTreeSet::new(),
         halted: false,
         down_before: down_before(plan),
         open_waves: BTreeSet::new(),
@@ -66,7 +69,7 @@ impl Course<'_> {
         match event {
             Event::Started { resumed, .. } => {
                 if *resumed {
-                    self.lost.clear();
+                    self.lost.clone_from(&self.given_up);
                     self.in_flight.clear();
                     self.halted = false;
                 }
@@ -89,7 +92,11 @@ impl Course<'_> {
                 self.in_flight.remove(change);
                 self.lost.insert(change.host.clone());
             }
-            Event::Undone { change, .. } => drop(self.applied.remove(change)),
+            Event::Undone { change, .. } => {
+                self.applied.remove(change);
+                self.given_up.insert(change.host.clone());
+                self.lost.insert(change.host.clone());
+            }
             Event::Checked { host, outcome, .. } if *outcome != CheckOutcome::Fresh => {
                 self.lost.insert(host.clone());
             }

@@ -68,6 +68,9 @@ fn is_open(trip: &Trip<'_>, end: &End) -> bool {
 }
 
 fn check(scene: &Scenario, trip: &Trip<'_>, end: &End) -> Result<(), Broken> {
+    if std::env::var_os("MUSTER_SIM_SEED").is_some() {
+        eprintln!("{}\n{end:?}", trip.lines.join("\n"));
+    }
     laws::course(trip.plan, &trip.events())?;
     laws::replays(trip, end)?;
     let happened = scene.world.happened();

@@ -81,7 +81,11 @@ pub fn spec_of(kind: &str) -> BoxedStrategy<Value> {
                 let name = if content.is_some() { "app.service" } else { "vendor.service" };
                 let content = content.map(|content| match content {
                     Value::String(text) => json!(format!("[Install]\n{text}")),
-                    other => other,
+                    // systemd enables only what says where it belongs.
+                    other => {
+                        let pieces = other.as_array().cloned().unwrap_or_default();
+                        std::iter::once(json!({ "text": "[Install]\n" })).chain(pieces).collect()
+                    }
                 });
                 let fields = json!({ "content": content, "enabled": enabled, "running": running });
                 joined(json!({ "name": name, "reload": reload }), fields)

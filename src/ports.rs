@@ -18,6 +18,7 @@ use crate::model::observation::{Answer, Facts, Machine};
 use crate::model::op::{Op, Probe};
 use crate::model::redaction::Redaction;
 use crate::model::secret::{Secret, SecretSource};
+use crate::model::switch::Restores;
 
 /// Everything of the world that a verb may need.
 #[derive(Clone)]
@@ -91,6 +92,31 @@ pub trait Transport: Send + Sync {
         fence: &'a Fence,
         entries: &'a BTreeMap<ResourceKey, Option<Owned>>,
     ) -> BoxFuture<'a, Result<(), PerformError>>;
+
+    /// Arms the dead-man switch of a run: what it restores is kept, and a timer on the host is running when this returns.
+    fn arm<'a>(&'a self, host: &'a HostId, request: &'a Arming) -> BoxFuture<'a, Result<(), PerformError>>;
+
+    /// Confirms what was changed under a run's switch, over a connection that is made for it: the same way, the same account,
+    /// root. That connection is then the host's. A switch that was settled before stays as it is.
+    fn confirm<'a>(
+        &'a self,
+        host: &'a HostId,
+        run: &'a RunId,
+    ) -> BoxFuture<'a, Result<SwitchState, ReachError>>;
+
+    /// Asks how a run's switch stands. Changes nothing.
+    fn switch<'a>(
+        &'a self,
+        host: &'a HostId,
+        run: &'a RunId,
+    ) -> BoxFuture<'a, Result<SwitchState, ReachError>>;
+
+    /// Has the host put everything back now, if a run's switch is armed, and does not wait for that.
+    fn put_back<'a>(
+        &'a self,
+        host: &'a HostId,
+        run: &'a RunId,
+    ) -> BoxFuture<'a, Result<SwitchState, ReachError>>;
 
     /// Asks a gate's question once; the inner result is what it said.
     fn ask<'a>(
@@ -279,6 +305,8 @@ pub struct Fence {
 pub struct Call {
     /// The lock.
     pub fence: Fence,
+    /// Whether it may only be done while the run's dead-man switch is armed.
+    pub is_under_switch: bool,
     /// Entries written to the manifest before the first op.
     pub intents: BTreeMap<ResourceKey, Owned>,
     /// The steps. Outputs are filled; secrets join in the transport.
@@ -287,6 +315,35 @@ pub struct Call {
     pub probes: BTreeMap<ResourceKey, Vec<Probe>>,
     /// The longest that the call may take.
     pub deadline: Duration,
+}
+
+/// A dead-man switch that is to be armed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arming {
+    /// The lock.
+    pub fence: Fence,
+    /// How long a new login may take, in seconds.
+    pub within_secs: u64,
+    /// What is put back if none comes.
+    pub restores: Restores,
+    /// The manifest's entries that are put back with it.
+    pub entries: BTreeSet<ResourceKey>,
+}
+
+/// How a run's dead-man switch stands on its host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SwitchState {
+    /// The host knows nothing of one.
+    None,
+    /// It waits for a new login.
+    Armed,
+    /// A new login came; everything stays as it was changed.
+    Confirmed,
+    /// None came. Everything is as it was before, but for what is named.
+    Restored {
+        /// What could not be put back, each with why.
+        trouble: Vec<String>,
+    },
 }
 
 /// What came of a call that went through.

@@ -26,6 +26,28 @@ pub enum Task {
         /// The changes, at least one.
         changes: Vec<ResourceId>,
     },
+    /// Arm a host's dead-man switch for changes that have begun: answered by [`Event::Armed`], or by [`Event::Applied`] and
+    /// [`Event::Failed`] where nothing is left to arm it for.
+    Arm {
+        /// The host.
+        host: HostId,
+        /// The changes, in order.
+        changes: Vec<ResourceId>,
+    },
+    /// Make the changes that the switch was armed for, and confirm them by a new login: answered by [`Event::Confirmed`] and
+    /// [`Event::Applied`], or by [`Event::Restored`], or by [`Event::Failed`] where nobody knows.
+    Switched {
+        /// The host.
+        host: HostId,
+        /// The changes, in order.
+        changes: Vec<ResourceId>,
+    },
+    /// Find out what became of a switch that an earlier session left: answered by [`Event::Confirmed`], [`Event::Restored`],
+    /// [`Event::Unarmed`] or [`Event::Unsettled`].
+    Settle {
+        /// The host.
+        host: HostId,
+    },
     /// Record what was found as declared: answered by [`Event::Recorded`].
     Record {
         /// The host.
@@ -98,6 +120,42 @@ pub enum Event {
     Began {
         /// The changes.
         changes: Vec<ResourceId>,
+    },
+    /// A host's dead-man switch is armed: it takes back what follows unless a new login confirms it.
+    Armed {
+        /// The host.
+        host: HostId,
+        /// The changes that are made under it, in order.
+        changes: Vec<ResourceId>,
+        /// How long the new login may take, in seconds.
+        within_secs: u64,
+    },
+    /// A new login confirmed what was changed under a host's switch.
+    Confirmed {
+        /// The host.
+        host: HostId,
+    },
+    /// A host took back what was changed under its switch.
+    Restored {
+        /// The host.
+        host: HostId,
+        /// Why: no new login came, or a change failed.
+        why: String,
+        /// What could not be put back, each with why.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        trouble: Vec<String>,
+    },
+    /// A host's switch was not armed when a run was broken off, so nothing was changed under it.
+    Unarmed {
+        /// The host.
+        host: HostId,
+    },
+    /// Nobody could find out what became of a host's switch.
+    Unsettled {
+        /// The host.
+        host: HostId,
+        /// Why not.
+        why: String,
     },
     /// A change was seen to its end.
     Applied {

@@ -26,6 +26,8 @@ pub enum Grip {
     Locked,
     /// A person holds it until it is released.
     Held,
+    /// What a run changed waits for a new login, or is taken back by the host: until then it is nobody's.
+    Armed,
     /// An operation still runs there, of whatever run.
     Busy,
 }
@@ -50,6 +52,7 @@ impl Grip {
             Self::Reserved => "reserved",
             Self::Locked => "locked",
             Self::Held => "held",
+            Self::Armed => "under a dead-man switch",
             Self::Busy => "busy",
         }
     }

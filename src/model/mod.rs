@@ -28,6 +28,7 @@ pub mod quantity;
 pub mod redaction;
 pub mod secret;
 pub mod selector;
+pub mod switch;
 pub mod target;
 pub mod value;
 pub mod wave;

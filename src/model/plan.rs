@@ -11,11 +11,12 @@ use super::digest::Digest;
 use super::hook::Hook;
 use super::id::{FleetName, HostId, PlanId, ResourceId, ResourceKey};
 use super::op::Probe;
+use super::switch::Switch;
 use super::target::Target;
 use super::wave::{RolloutPolicy, Wave};
 
 /// The number of the form in which plans are saved.
-pub const PLAN_FORMAT: u32 = 1;
+pub const PLAN_FORMAT: u32 = 2;
 
 /// What would be done to a fleet, and on what ground.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +33,9 @@ pub struct Plan {
     pub takes: BTreeMap<HostId, Vec<Take>>,
     /// When it is done.
     pub waves: Vec<Wave>,
+    /// What is made under a dead-man switch, by host: one switch for all that may cut us off from it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub switches: BTreeMap<HostId, Switch>,
     /// What is wanted and not planned.
     pub held: Vec<Held>,
     /// What the reader should know.
@@ -139,6 +143,8 @@ pub enum HeldWhy {
     Wipes(ResourceId),
     /// It exists only because of a value that is not known yet: apply, then plan again.
     AfterApply(String),
+    /// It may cut us off, and no dead-man switch could take it back.
+    NoSwitch(String),
     /// The policy leaves no room: too many hosts are down already.
     NoRoom(String),
     /// A tool is missing on the host.
@@ -161,6 +167,10 @@ impl fmt::Display for HeldWhy {
             Self::Needs(id) => write!(f, "needs {id}, which is held"),
             Self::Wipes(id) => write!(f, "would wipe {id}, which is held"),
             Self::AfterApply(why) => write!(f, "{why}; after apply, plan again"),
+            Self::NoSwitch(why) => write!(
+                f,
+                "may cut us off, and cannot be put under the dead-man switch: {why}"
+            ),
             Self::NoRoom(why) => f.write_str(why),
             Self::LeftOut(by) => f.write_str(by),
             Self::MissingTool(tool) => write!(f, "`{tool}` is missing on the host"),
@@ -228,6 +238,12 @@ impl Plan {
             waves: self.waves.len(),
             held: self.held.len(),
         }
+    }
+
+    /// Returns the switch that a change is made under, if it is.
+    pub fn switch_of(&self, change: &ResourceId) -> Option<&Switch> {
+        let switch = self.switches.get(&change.host)?;
+        switch.changes.contains(change).then_some(switch)
     }
 
     /// Returns the hosts that the plan changes.

@@ -110,6 +110,8 @@ pub struct RolloutPolicy {
     pub lease_secs: u64,
     /// How many hosts are worked on at once, within a wave's width.
     pub parallel: usize,
+    /// How long a new login may take after a change that may cut us off, in seconds, before the host takes it back.
+    pub login_within_secs: u64,
     /// Asked on every host of a wave when it has ended, before the next wave.
     pub gates: Vec<Gate>,
 }
@@ -149,6 +151,7 @@ impl Default for RolloutPolicy {
             plan_max_age_secs: 24 * 3600,
             lease_secs: lease_secs(),
             parallel: 64,
+            login_within_secs: 60,
             gates: Vec::new(),
         }
     }

@@ -15,8 +15,8 @@ use crate::model::manifest_text;
 use crate::model::observation::Machine;
 use crate::model::target::{self, Target};
 use crate::ports::{
-    Call, Ended, Exec, Fence, Hear, LockError, LockRequest, LookReply, LookRequest, Order, Outcome, Output,
-    PerformError, ReachError, Said, Salt, Secrets, Transport, Warden,
+    Arming, Call, Ended, Exec, Fence, Hear, LockError, LockRequest, LookReply, LookRequest, Order, Outcome, Output,
+    PerformError, ReachError, Said, Salt, Secrets, SwitchState, Transport, Warden,
 };
 
 use super::connector::Connector;
@@ -99,7 +99,11 @@ impl FleetTransport {
         }
     }
 
-    fn guard(&self) -> Guard<'_> {
+    pub(super) fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    pub(super) fn guard(&self) -> Guard<'_> {
         Guard {
             state_dir: &self.state_dir,
             wait_secs: WAIT_SECS,
@@ -108,10 +112,7 @@ impl FleetTransport {
 
     /// Returns the shell of a host, connecting if need be.
     async fn shell(&self, host: &HostId, retry: Retry) -> Result<Arc<dyn Shell>, ReachError> {
-        let reachable = self
-            .hosts
-            .get(host)
-            .ok_or_else(|| ReachError::Unreachable(format!("`{host}` is not known to this run")))?;
+        let reachable = self.reachable(host)?;
         let mut way = reachable.way.lock().await;
         match (&*way, retry) {
             (Way::Open(shell), _) => return Ok(Arc::clone(shell)),
@@ -127,7 +128,7 @@ impl FleetTransport {
     }
 
     /// Runs a script. A connection that broke is forgotten, so that the next call makes another.
-    async fn run(
+    pub(super) async fn run(
         &self,
         host: &HostId,
         script: &str,
@@ -143,6 +144,25 @@ impl FleetTransport {
         ran.map(|ran| without_echo(ran, script))
     }
 
+    /// Makes another connection to a host, beside the one that is there.
+    pub(super) async fn connect_anew(&self, host: &HostId) -> Result<Arc<dyn Shell>, ReachError> {
+        let reachable = self.reachable(host)?;
+        super::connect_anew(host, &reachable.target, &self.connector).await
+    }
+
+    /// Makes a connection the host's, in the place of the one that was there.
+    pub(super) async fn take_over(&self, host: &HostId, shell: Arc<dyn Shell>) {
+        if let Ok(reachable) = self.reachable(host) {
+            *reachable.way.lock().await = Way::Open(shell);
+        }
+    }
+
+    fn reachable(&self, host: &HostId) -> Result<&Reachable, ReachError> {
+        self.hosts
+            .get(host)
+            .ok_or_else(|| ReachError::Unreachable(format!("`{host}` is not known to this run")))
+    }
+
     /// Forgets a connection, unless another has taken its place already.
     async fn forget(&self, host: &HostId, lost: &Arc<dyn Shell>) {
         if let Some(reachable) = self.hosts.get(host) {
@@ -154,7 +174,12 @@ impl FleetTransport {
     }
 
     /// Runs a script of the guard that changes nothing but the guard's own files, and reads its reply.
-    async fn ask_guard(&self, host: &HostId, what: &str, script: &str) -> Result<Reply, LockError> {
+    pub(super) async fn ask_guard(
+        &self,
+        host: &HostId,
+        what: &str,
+        script: &str,
+    ) -> Result<Reply, LockError> {
         self.ask_guard_within(host, what, script, (LOCK, Retry::Yes))
             .await
     }
@@ -183,7 +208,7 @@ impl FleetTransport {
         }
     }
 
-    fn failed(&self, host: &HostId, operation: &str, ran: &Ran, refusal: &str) -> ReachError {
+    pub(super) fn failed(&self, host: &HostId, operation: &str, ran: &Ran, refusal: &str) -> ReachError {
         let mut tail = self.lines(&String::from_utf8_lossy(&ran.stderr));
         tail.extend(self.lines(refusal));
         ReachError::Failed {
@@ -461,7 +486,7 @@ fn refuse_nul(host: &HostId, script: &str) -> Result<(), ReachError> {
 
 /// Whether a host that could not be reached before is tried again.
 #[derive(Debug, Clone, Copy)]
-enum Retry {
+pub(super) enum Retry {
     Yes,
     No,
 }
@@ -542,6 +567,42 @@ impl Transport for FleetTransport {
         Box::pin(self.record_entries(host, fence, entries))
     }
 
+    fn arm<'a>(&'a self, host: &'a HostId, request: &'a Arming) -> BoxFuture<'a, Result<(), PerformError>> {
+        Box::pin(self.arm_switch(host, request))
+    }
+
+    fn confirm<'a>(
+        &'a self,
+        host: &'a HostId,
+        run: &'a RunId,
+    ) -> BoxFuture<'a, Result<SwitchState, ReachError>> {
+        Box::pin(self.confirm_switch(host, run))
+    }
+
+    fn switch<'a>(
+        &'a self,
+        host: &'a HostId,
+        run: &'a RunId,
+    ) -> BoxFuture<'a, Result<SwitchState, ReachError>> {
+        Box::pin(async move {
+            let script = self.guard().switch(run);
+            self.ask_switch(host, "asking for the dead-man switch", &script)
+                .await
+        })
+    }
+
+    fn put_back<'a>(
+        &'a self,
+        host: &'a HostId,
+        run: &'a RunId,
+    ) -> BoxFuture<'a, Result<SwitchState, ReachError>> {
+        Box::pin(async move {
+            let script = self.guard().put_back(run);
+            self.ask_switch(host, "putting back by the dead-man switch", &script)
+                .await
+        })
+    }
+
     fn ask<'a>(
         &'a self,
         host: &'a HostId,
@@ -585,7 +646,7 @@ fn without_echo(ran: Ran, script: &str) -> Ran {
 }
 
 /// For calls that changed nothing: whatever went wrong, the host was not reached.
-fn unreachable(error: ShellError) -> ReachError {
+pub(super) fn unreachable(error: ShellError) -> ReachError {
     match error {
         ShellError::Reach(error) => error,
         error @ (ShellError::Lost(_) | ShellError::TimedOut(_) | ShellError::Stopped) => {
@@ -609,6 +670,7 @@ fn holder(reply: &Reply) -> Option<Holder> {
         "reserved" => Grip::Reserved,
         "locked" => Grip::Locked,
         "held" => Grip::Held,
+        "armed" => Grip::Armed,
         _ => return None,
     };
     Some(Holder {

@@ -64,23 +64,7 @@ pub(super) fn reach<'a>(
     depth: u8,
 ) -> BoxFuture<'a, Result<Arc<Link>, ReachError>> {
     Box::pin(async move {
-        let unreachable = |why: String| ReachError::Unreachable(format!("`{name}` {why}"));
-        let settings = ssh_config::resolve(target, &connector.places, &connector.configuration)
-            .await
-            .map_err(unreachable)?;
-        let jump = match &settings.jump {
-            Some(_) if depth == JUMPS_MAX => {
-                return Err(unreachable(format!(
-                    "is behind more than {JUMPS_MAX} jump hosts, or behind itself"
-                )));
-            }
-            Some(via) => Some(
-                reach(connector, &via.address, via, depth + 1)
-                    .await
-                    .map_err(|error| behind(name, error))?,
-            ),
-            None => None,
-        };
+        let (settings, jump) = resolve(connector, name, target, depth).await?;
         let asked = Instant::now();
         let way = way(&settings, jump.as_deref());
         let slot = connector.links.slot(&way);
@@ -90,18 +74,8 @@ pub(super) fn reach<'a>(
             (_, Some((at, error))) if *at >= asked => return Err(error.clone()),
             (Some(_) | None, Some(_) | None) => {}
         }
-        let peer = Peer::new(name, &settings);
-        match set_up(connector, &peer, &settings, jump.as_deref()).await {
-            Ok(handle) => {
-                let sessions = Semaphore::new(SESSIONS_MAX as usize);
-                let link = Arc::new(Link {
-                    peer,
-                    handle,
-                    sessions,
-                    is_narrow: AtomicBool::new(false),
-                    way,
-                    _jump: jump,
-                });
+        match link(connector, name, &settings, way, jump).await {
+            Ok(link) => {
                 slot.live = Arc::downgrade(&link);
                 Ok(link)
             }
@@ -111,6 +85,67 @@ pub(super) fn reach<'a>(
             }
         }
     })
+}
+
+/// Returns a connection to a host that nobody else has or gets.
+///
+/// # Errors
+/// As [`reach`].
+pub(super) async fn reach_anew(
+    connector: &Connector,
+    name: &str,
+    target: &SshTarget,
+) -> Result<Arc<Link>, ReachError> {
+    let (settings, jump) = resolve(connector, name, target, 0).await?;
+    let way = way(&settings, jump.as_deref());
+    link(connector, name, &settings, way, jump).await
+}
+
+/// Returns how a host is reached, and the connection to the jump host before it.
+async fn resolve(
+    connector: &Connector,
+    name: &str,
+    target: &SshTarget,
+    depth: u8,
+) -> Result<(Settings, Option<Arc<Link>>), ReachError> {
+    let unreachable = |why: String| ReachError::Unreachable(format!("`{name}` {why}"));
+    let settings = ssh_config::resolve(target, &connector.places, &connector.configuration)
+        .await
+        .map_err(unreachable)?;
+    let jump = match &settings.jump {
+        Some(_) if depth == JUMPS_MAX => {
+            return Err(unreachable(format!(
+                "is behind more than {JUMPS_MAX} jump hosts, or behind itself"
+            )));
+        }
+        Some(via) => Some(
+            reach(connector, &via.address, via, depth + 1)
+                .await
+                .map_err(|error| behind(name, error))?,
+        ),
+        None => None,
+    };
+    Ok((settings, jump))
+}
+
+async fn link(
+    connector: &Connector,
+    name: &str,
+    settings: &Settings,
+    way: String,
+    jump: Option<Arc<Link>>,
+) -> Result<Arc<Link>, ReachError> {
+    let peer = Peer::new(name, settings);
+    let handle = set_up(connector, &peer, settings, jump.as_deref()).await?;
+    let sessions = Semaphore::new(SESSIONS_MAX as usize);
+    Ok(Arc::new(Link {
+        peer,
+        handle,
+        sessions,
+        is_narrow: AtomicBool::new(false),
+        way,
+        _jump: jump,
+    }))
 }
 
 impl Links {

@@ -27,6 +27,7 @@ mod ssh;
 mod ssh_config;
 mod ssh_config_file;
 mod sudo;
+mod switch;
 mod wallet;
 
 use std::sync::Arc;
@@ -53,6 +54,30 @@ pub async fn connect(
 ) -> Result<Arc<dyn Shell>, ReachError> {
     Ok(match &target.transport {
         Transport::Local => Arc::new(LocalShell::open(host, &target.sudo, &connector.secrets).await?),
-        Transport::Ssh(ssh) => Arc::new(SshShell::open(connector, host, ssh, &target.sudo).await?),
+        Transport::Ssh(ssh) => {
+            let link = link::reach(connector, host.as_str(), ssh, 0).await?;
+            Arc::new(SshShell::open(connector, host, link, &target.sudo).await?)
+        }
     })
+}
+
+/// Connects to a host as [`connect`] does, but over a connection that nobody has used before: another one may stay open
+/// though nobody could log in any more. Jump hosts may be shared.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn connect_anew(
+    host: &HostId,
+    target: &Target,
+    connector: &Connector,
+) -> Result<Arc<dyn Shell>, ReachError> {
+    match &target.transport {
+        Transport::Local => connect(host, target, connector).await,
+        Transport::Ssh(ssh) => {
+            let link = link::reach_anew(connector, host.as_str(), ssh).await?;
+            Ok(Arc::new(
+                SshShell::open(connector, host, link, &target.sudo).await?,
+            ))
+        }
+    }
 }

@@ -130,7 +130,7 @@ where
             state_dir: self.means.state_dir,
             wait_secs,
         };
-        let script = guard.perform(&self.call.fence, intents, &acts, &then);
+        let script = guard.perform(&self.call.fence, self.call.is_under_switch, intents, &acts, &then);
         let ran = (self.means.run)(script, left).await.map_err(unknown)?;
         self.is_first = false;
         Leg::read(&ran, self.means.redactor, acts.len())

@@ -12,12 +12,12 @@ use zeroize::Zeroizing;
 
 use super::connector::Connector;
 use super::exchange::{ENDING, Exchange, Next};
-use super::link::{self, Link};
+use super::link::Link;
 use super::root::{self, Account};
 use super::shell::{DialError, Ran, Shell, ShellError, Stream, Tap};
 use super::sudo::Rise;
 use crate::model::id::HostId;
-use crate::model::target::{SshTarget, Sudo};
+use crate::model::target::Sudo;
 use crate::ports::ReachError;
 
 /// How long what a script left running in the background may hold its output open after it has ended.
@@ -43,14 +43,13 @@ pub(super) struct SshShell {
 }
 
 impl SshShell {
-    /// Connects, logs in, and makes sure that root is to be had.
+    /// Makes sure that root is to be had over a connection.
     pub async fn open(
         connector: &Connector,
         host: &HostId,
-        target: &SshTarget,
+        link: Arc<Link>,
         sudo: &Sudo,
     ) -> Result<Self, ReachError> {
-        let link = link::reach(connector, host.as_str(), target, 0).await?;
         let user = link.peer.user.clone();
         let session = Session {
             host: host.clone(),

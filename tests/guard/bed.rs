@@ -107,6 +107,7 @@ impl Bed {
 pub fn call(fence: &Fence, ops: Vec<Op>) -> Call {
     Call {
         fence: fence.clone(),
+        is_under_switch: false,
         intents: BTreeMap::new(),
         ops,
         probes: BTreeMap::new(),

@@ -9,4 +9,5 @@ mod look;
 mod manifest;
 mod ops;
 mod reserve;
+mod switch;
 mod undo;

@@ -138,7 +138,7 @@ async fn intents_stand_before_the_first_op_and_outlive_a_kill() {
         state_dir: state.trim_end_matches('/'),
         wait_secs: 5,
     };
-    let script = guard.perform(&fence, &call.intents, &acts, &Then::Look(&call.probes));
+    let script = guard.perform(&fence, false, &call.intents, &acts, &Then::Look(&call.probes));
     let mut child = spawn(&["sh"]);
     use std::io::Write as _;
     let whole = format!("main() {{\n{script}\n}}\nmain </dev/null\n");

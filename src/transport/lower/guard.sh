@@ -275,3 +275,17 @@ sweep() {
     case $_temp in /*/.muster-???????????? | /.muster-????????????) rm -f -- "$_temp" ;; esac
     rm -f -- "$state/temp"
 }
+
+# Sets armed_run to the run whose switch is armed, or to nothing.
+find_armed() {
+    armed_run= armed_secs=0
+    [ -e "$state/switch/armed" ] || return 0
+    read -r armed_run armed_secs <"$state/switch/armed" && [ -n "$armed_run" ] ||
+        refuse 97 "$state/switch/armed cannot be read"
+}
+
+# Lets changes go on only while they are sure to be taken back if they cut us off.
+check_armed() {
+    find_armed
+    [ "$armed_run" = "$run" ] || refuse 91 "the dead-man switch of run $run is not armed, or no longer"
+}

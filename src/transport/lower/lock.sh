@@ -47,7 +47,11 @@ is_reserved() {
 # Says who has the host, if it is another than this run. Status 1 if nobody has. People see a hold's age by the host's wall clock;
 # nothing is decided by it.
 say_holder() {
-    if [ -e "$state/hold" ]; then
+    find_armed
+    if [ -n "$armed_run" ] && [ "$armed_run" != "${spared_run-$run}" ]; then
+        printf 'state armed\nrun %s\nwho %s\nage %s\nreason %s\n' "$armed_run" "$who" \
+            $(($(date +%s) - $(stat -c %Y -- "$state/switch/armed"))) "settled within $armed_secs s, by a new login or by the host"
+    elif [ -e "$state/hold" ]; then
         _now=$(date +%s)
         case $hold_at in '' | *[!0-9]*) hold_at=$_now ;; esac
         [ "$_now" -ge "$hold_at" ] || hold_at=$_now
@@ -98,6 +102,8 @@ unreserve_host() { # WAIT
 # Takes the lock. OVER is `ssh` where the connection's sshd can be found among this shell's ancestors.
 lock_host() { # WHO FLEET HOST WAIT FORMER_FLEET FORMER_HOST OVER LEASE
     make_state
+    # An armed switch is settled before anybody changes something again, its own run included.
+    spared_run=
     come_first "$4"
     claim_manifest "$2" "$3" "$5" "$6"
     make_salt

@@ -1,14 +1,15 @@
 //! Ops and probes → POSIX shell. Pure, and the only place where a command is spelled.
 //!
 //! [`op`] spells ops, [`look`] spells probes, [`reply`] reads what a script printed, [`answer`] makes a probe's answer of
-//! it; the shell functions that they call are in `guard.sh`, `ops.sh` and `look.sh` beside this file. Whole scripts are
-//! put together here.
+//! it; the shell functions that they call are in `guard.sh`, `ops.sh`, `look.sh`, `deadman.sh` and `rules.sh` beside this
+//! file. Whole scripts are put together here.
 
 pub mod answer;
 pub mod facts;
 pub mod look;
 pub mod op;
 pub mod reply;
+mod switch;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -32,7 +33,7 @@ const LOGGED_MAX: usize = 1000;
 
 /// The statuses with which the guard refuses.
 pub mod status {
-    /// The token is not the last one, or its lease is over.
+    /// The token is not the last one, its lease is over, or its dead-man switch is no longer armed.
     pub const FENCED: i32 = 91;
     /// Another run holds the lock.
     pub const HELD: i32 = 92;
@@ -206,10 +207,12 @@ impl Guard<'_> {
         )
     }
 
-    /// Spells acts under the guard, followed by what is looked at when all are done.
+    /// Spells acts under the guard, followed by what is looked at when all are done. Those under a dead-man switch do
+    /// nothing once it is no longer armed.
     pub fn perform(
         &self,
         fence: &Fence,
+        is_under_switch: bool,
         intents: &BTreeMap<ResourceKey, Owned>,
         acts: &[Act],
         then: &Then<'_>,
@@ -219,6 +222,9 @@ impl Guard<'_> {
             .enumerate()
             .for_each(|(n, act)| script.push_str(&act.function(n)));
         script.push_str(&self.entrance());
+        if is_under_switch {
+            script.push_str("check_armed\n");
+        }
         if !intents.is_empty() {
             let entries = intents
                 .iter()

@@ -52,7 +52,7 @@ pub fn act(op: &Op, fill: &dyn Fn(&Body) -> Result<String, HoleError>) -> Result
             validate,
         } => {
             let validate = validate.as_deref().unwrap_or("").replace("{}", "\"$muster_new\"");
-            let arguments = words([id(path).as_str(), path, owner, group, mode, &validate]);
+            let arguments = words([path_id(path).as_str(), path, owner, group, mode, &validate]);
             format!("write_file {arguments} {}", document(fill(body)?))
         }
         Op::SetAttributes {
@@ -63,7 +63,7 @@ pub fn act(op: &Op, fill: &dyn Fn(&Body) -> Result<String, HoleError>) -> Result
         } => {
             format!(
                 "set_attributes {}",
-                words([id(path).as_str(), path, owner, group, mode])
+                words([path_id(path).as_str(), path, owner, group, mode])
             )
         }
         Op::MakeDirectory {
@@ -74,13 +74,13 @@ pub fn act(op: &Op, fill: &dyn Fn(&Body) -> Result<String, HoleError>) -> Result
         } => {
             format!(
                 "make_directory {}",
-                words([id(path).as_str(), path, owner, group, mode])
+                words([path_id(path).as_str(), path, owner, group, mode])
             )
         }
-        Op::Link { path, to } => format!("make_link {}", words([id(path).as_str(), path, to])),
-        Op::RemoveFile { path } => format!("remove_file {}", words([id(path).as_str(), path])),
-        Op::RemoveDirectory { path } => format!("remove_directory {}", words([id(path).as_str(), path])),
-        Op::Restore { path } => format!("restore {}", words([id(path).as_str(), path])),
+        Op::Link { path, to } => format!("make_link {}", words([path_id(path).as_str(), path, to])),
+        Op::RemoveFile { path } => format!("remove_file {}", words([path_id(path).as_str(), path])),
+        Op::RemoveDirectory { path } => format!("remove_directory {}", words([path_id(path).as_str(), path])),
+        Op::Restore { path } => format!("restore {}", words([path_id(path).as_str(), path])),
         Op::Group { name, gid, system } => {
             let gid = gid.map(|gid| gid.to_string()).unwrap_or_default();
             format!(
@@ -137,7 +137,7 @@ pub fn act(op: &Op, fill: &dyn Fn(&Body) -> Result<String, HoleError>) -> Result
             let parameter = sysctl_path(key);
             format!(
                 "set_sysctl {}",
-                words([id(file).as_str(), file, &parameter, key, value])
+                words([path_id(file).as_str(), file, &parameter, key, value])
             )
         }
         Op::Settings { .. } => return Ok(None),
@@ -181,7 +181,7 @@ pub fn edited(op: &Op, path: &str, before: &Before, content: &str, attributes: [
         Before::Absent => ("absent", attributes),
         Before::File(digest) => (digest.0.as_str(), ["=", "=", "="]),
     };
-    let arguments = words([id(path).as_str(), path, owner, group, mode, ""]);
+    let arguments = words([path_id(path).as_str(), path, owner, group, mode, ""]);
     let code = format!(
         "is_still {} || return\nwrite_file {arguments} {}",
         words([path, was]),
@@ -261,7 +261,7 @@ fn joined(names: &BTreeSet<String>, separator: &str) -> String {
 }
 
 /// Names what the undo store keeps of a path.
-fn id(path: &str) -> String {
+pub(super) fn path_id(path: &str) -> String {
     Digest::of(path).0
 }
 

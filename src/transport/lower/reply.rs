@@ -109,6 +109,8 @@ impl Reply {
             "refused"
             | "token"
             | "salt"
+            | "switch"
+            | "trouble"
             | "busy"
             | "state"
             | "run"

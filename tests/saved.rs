@@ -61,6 +61,7 @@ fn plan() -> Plan {
         changes: [(target, change)].into(),
         takes: BTreeMap::new(),
         waves: vec![wave],
+        switches: BTreeMap::new(),
         held: Vec::new(),
         notes: Vec::new(),
         hosts: BTreeMap::new(),

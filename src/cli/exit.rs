@@ -84,6 +84,7 @@ fn is_held_back(why: &HeldWhy) -> bool {
         | HeldWhy::Kept(_)
         | HeldWhy::Needs(_)
         | HeldWhy::Wipes(_)
+        | HeldWhy::NoSwitch(_)
         | HeldWhy::NoRoom(_)
         | HeldWhy::LeftOut(_) => true,
         HeldWhy::Unreachable(_)

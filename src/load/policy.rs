@@ -7,6 +7,7 @@ use crate::model::code;
 use crate::model::diagnostic::{Diagnostic, Place};
 use crate::model::gate::{Gate, GateForm};
 use crate::model::quantity::parse_duration;
+use crate::model::switch::{WITHIN_SECS_MAX, WITHIN_SECS_MIN};
 use crate::model::wave::{Canary, RolloutPolicy, Share};
 
 use super::groups::Picker;
@@ -61,6 +62,10 @@ pub(super) fn draft(reader: &mut Reader, file: &str, value: &Spanned<DeValue<'_>
             .lease
             .and_then(|text| lease(reader, file, &text))
             .unwrap_or(default.lease_secs),
+        login_within_secs: form
+            .login_within
+            .and_then(|text| login_within(reader, file, &text))
+            .unwrap_or(default.login_within_secs),
         parallel: form
             .parallel
             .map_or(default.parallel, std::num::NonZeroUsize::get),
@@ -138,6 +143,18 @@ fn lease(reader: &mut Reader, file: &str, text: &Spanned<String>) -> Option<u64>
 
 /// How long a lease may be.
 const LEASE_SECS: std::ops::RangeInclusive<u64> = 10..=600;
+
+/// Refuses a time in which nobody could log in, and one for which nobody would wait.
+fn login_within(reader: &mut Reader, file: &str, text: &Spanned<String>) -> Option<u64> {
+    let secs = duration(reader, file, "login_within", text)?;
+    if !(WITHIN_SECS_MIN..=WITHIN_SECS_MAX).contains(&secs) {
+        let message = format!("policy: `login_within` is {}", text.get_ref());
+        let expected = format!("from {WITHIN_SECS_MIN} s to {WITHIN_SECS_MAX} s");
+        reader.error(code::BAD_POLICY, message, (file, text.span()), expected);
+        return None;
+    }
+    Some(secs)
+}
 
 fn gates(reader: &mut Reader, file: &str, list: &Spanned<DeValue<'_>>) -> Vec<Gate> {
     let mut gates = Vec::new();

@@ -4,6 +4,7 @@
 //! Nothing here reads a clock, a file or the network.
 
 pub mod claims;
+mod connection;
 pub mod desire;
 pub mod diff;
 pub mod graph;
@@ -70,6 +71,7 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, Diagnostics> {
     work.hold_what_needs_held();
     work.hold_without_room();
     work.fill_needs();
+    work.hold_without_switch();
     Ok(work.finish())
 }
 

@@ -6,6 +6,7 @@ use crate::model::change::{Change, Disruption};
 use crate::model::gate::HostGate;
 use crate::model::id::{HostId, ResourceId};
 use crate::model::inventory::Inventory;
+use crate::model::switch::Switch;
 use crate::model::wave::{Canary, RolloutPolicy, Wave, WaveKind};
 
 /// What waves are cut by.
@@ -16,6 +17,8 @@ pub struct WaveInput<'a> {
     pub ordered: Vec<&'a ResourceId>,
     /// The changes by resource, their needs filled.
     pub changes: &'a BTreeMap<ResourceId, Change>,
+    /// Changes that are made in one go, and so in one wave.
+    pub switches: &'a BTreeMap<HostId, Switch>,
     /// Hosts that are down already, or about which nobody knows.
     pub down: BTreeSet<HostId>,
 }
@@ -28,7 +31,7 @@ struct Cut {
     changes: Vec<ResourceId>,
 }
 
-impl WaveInput<'_> {
+impl<'a> WaveInput<'a> {
     /// Returns how many more hosts may be down at once: the policy's share of the whole fleet, less those down already.
     pub fn room(&self) -> usize {
         let whole = self.inventory.hosts.len();
@@ -53,29 +56,42 @@ impl WaveInput<'_> {
             .collect();
         let mut wave_of: BTreeMap<&ResourceId, usize> = BTreeMap::new();
         for id in &self.ordered {
-            let change = &self.changes[*id];
-            let needed = change
-                .needs
-                .iter()
+            if wave_of.contains_key(id) {
+                continue;
+            }
+            let together = self.together(id);
+            let changes = || together.iter().map(|id| &self.changes[*id]);
+            let needed = changes()
+                .flat_map(|change| &change.needs)
                 .filter_map(|need| wave_of.get(need))
                 .max()
                 .copied()
                 .unwrap_or(0);
+            let disrupting = changes().any(is_disrupting);
             let mut wave = needed.max(base[&id.host]);
-            while wave < cuts.len() && !self.fits(&cuts[wave], &id.host, is_disrupting(change)) {
+            while wave < cuts.len() && !self.fits(&cuts[wave], &id.host, disrupting) {
                 wave += 1;
             }
             if wave == cuts.len() {
                 cuts.push(Cut::new(WaveKind::Finish));
             }
-            cuts[wave].take(&id.host, is_disrupting(change));
-            cuts[wave].changes.push((*id).clone());
-            wave_of.insert(id, wave);
+            cuts[wave].take(&id.host, disrupting);
+            cuts[wave].changes.extend(together.iter().map(|id| (*id).clone()));
+            wave_of.extend(together.into_iter().map(|id| (id, wave)));
         }
         cuts.into_iter()
             .filter(|cut| !cut.changes.is_empty())
             .map(|cut| self.wave(cut))
             .collect()
+    }
+
+    /// Returns a change with all that is made in one go with it. Its place in the order is after what any of them needs.
+    fn together(&self, id: &'a ResourceId) -> Vec<&'a ResourceId> {
+        let switch = self.switches.get(&id.host);
+        match switch.filter(|switch| switch.changes.contains(id)) {
+            Some(switch) => switch.changes.iter().collect(),
+            None => vec![id],
+        }
     }
 
     /// Deals the hosts out: canaries, then batches.

@@ -3,6 +3,7 @@
 mod aim;
 mod hold;
 mod needs;
+mod switch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -202,6 +203,9 @@ impl<'a> Work<'a> {
 
     pub(super) fn finish(mut self) -> Plan {
         let input = self.input;
+        let needs = self.needs_in_one_piece();
+        let ordered: Vec<ResourceId> = graph::order(&needs, rank).into_iter().cloned().collect();
+        let switches = self.switches(&ordered);
         let aimed = self.aimed_at();
         let mut changes: BTreeMap<ResourceId, Change> = BTreeMap::new();
         let mut takes = BTreeMap::new();
@@ -220,15 +224,11 @@ impl<'a> Work<'a> {
                 takes.insert(host, diff.takes);
             }
         }
-        let needs: BTreeMap<ResourceId, BTreeSet<ResourceId>> = changes
-            .iter()
-            .map(|(id, change)| (id.clone(), change.needs.clone()))
-            .collect();
-        let ordered = graph::order(&needs, rank);
         let waves = waves::WaveInput {
             inventory: input.inventory,
-            ordered,
+            ordered: ordered.iter().collect(),
             changes: &changes,
+            switches: &switches,
             down: self.down.clone(),
         }
         .waves();
@@ -245,6 +245,7 @@ impl<'a> Work<'a> {
             changes,
             takes,
             waves,
+            switches,
             held: self.held,
             notes: self.notes,
             hooks: input

@@ -18,6 +18,7 @@ mod contents;
 mod keyed;
 mod names;
 mod narration;
+mod switch;
 
 #[cfg(test)]
 mod sample;

@@ -62,7 +62,12 @@ impl<'p> Narration<'p> {
                     &format!("undoes {}", count(changes.len(), "change")),
                 )]
             }
-            Task::Apply { .. } | Task::Record { .. } | Task::Hook { .. } => Vec::new(),
+            Task::Apply { .. }
+            | Task::Arm { .. }
+            | Task::Switched { .. }
+            | Task::Settle { .. }
+            | Task::Record { .. }
+            | Task::Hook { .. } => Vec::new(),
         }
     }
 
@@ -81,6 +86,33 @@ impl<'p> Narration<'p> {
                 lines
             }
             Event::Began { changes } => changes.iter().filter_map(|id| self.began(at, id)).collect(),
+            Event::Armed {
+                host,
+                changes,
+                within_secs,
+            } => {
+                let what = count(changes.len(), "change");
+                let text = format!(
+                    "{what} under the dead-man switch: a new login within {within_secs} s keeps them"
+                );
+                vec![self.line(at, Tone::Warn, Some(host), &text)]
+            }
+            Event::Confirmed { host } => {
+                vec![self.line(
+                    at,
+                    Tone::Plain,
+                    Some(host),
+                    "a new login confirmed what was changed",
+                )]
+            }
+            Event::Restored { host, why, trouble } => self.restored(at, host, why, trouble),
+            Event::Unarmed { host } => {
+                vec![self.line(at, Tone::Muted, Some(host), "its dead-man switch was not armed")]
+            }
+            Event::Unsettled { host, why } => {
+                let text = format!("nobody knows what became of its dead-man switch: {why}");
+                vec![self.line(at, Tone::Warn, Some(host), &text)]
+            }
             Event::Applied { change, .. } => self.seen_applied(at, change),
             Event::Failed {
                 change,
@@ -255,6 +287,18 @@ impl<'p> Narration<'p> {
             .iter()
             .map(|line| Line::new(Tone::Muted, 12, format!("| {line}")));
         std::iter::once(head).chain(tail).collect()
+    }
+
+    fn restored(&self, at: Timestamp, host: &HostId, why: &str, trouble: &[String]) -> Vec<Line> {
+        let what = match trouble {
+            [] => "put everything back",
+            _ => "put back what it could",
+        };
+        let head = self.line(at, Tone::Remove, Some(host), &format!("{what}: {why}"));
+        let trouble = trouble
+            .iter()
+            .map(|line| Line::new(Tone::Remove, 12, format!("| not {line}")));
+        std::iter::once(head).chain(trouble).collect()
     }
 
     fn recorded(&self, at: Timestamp, host: &HostId, error: Option<&str>) -> Vec<Line> {

@@ -9,6 +9,7 @@ use super::contents::Extent;
 use super::escape;
 use super::line::{Line, Page, Tone};
 use super::names::{self, count};
+use super::switch;
 use crate::model::aim::Along;
 use crate::model::change::Change;
 use crate::model::id::HostId;
@@ -33,6 +34,7 @@ pub fn page(plan: &Plan, extent: Extent) -> Page {
     for section in [
         aimed(plan),
         waves(plan),
+        switches(plan),
         hooks(plan),
         held(plan),
         notes(plan),
@@ -190,6 +192,10 @@ fn gates(wave: &Wave) -> Vec<Line> {
     asked.into_iter().map(line).collect()
 }
 
+fn switches(plan: &Plan) -> Vec<Line> {
+    section("Under the dead-man switch", switch::switches(plan))
+}
+
 /// Returns what is held, folded over hosts: each reason with what it keeps back.
 pub(super) fn held(plan: &Plan) -> Vec<Line> {
     let mut folded: BTreeMap<(String, String), Vec<&HostId>> = BTreeMap::new();
@@ -268,6 +274,7 @@ pub fn json_lines(plan: &Plan) -> String {
     }));
     objects.extend(plan.waves.iter().map(|wave| tagged("wave", wave)));
     objects.extend(plan.hooks.iter().map(|hook| tagged("hook", hook)));
+    objects.extend(switch::objects(plan));
     objects.extend(plan.held.iter().map(
         |held| json!({ "type": "held", "what": held.what, "why": held.why, "text": held.why.to_string() }),
     ));

@@ -167,7 +167,11 @@ impl Live {
                     .set_message(format!("wave {} of {}", wave + 1, plan.waves.len()));
                 self.show(host, "looks again".to_owned());
             }
-            Task::Apply { host, changes } => self.show(host, named(plan, changes)),
+            Task::Apply { host, changes } | Task::Switched { host, changes } => {
+                self.show(host, named(plan, changes));
+            }
+            Task::Arm { host, .. } => self.show(host, "arms its dead-man switch".to_owned()),
+            Task::Settle { host } => self.show(host, "asks for its dead-man switch".to_owned()),
             Task::Record { host } => self.show(host, "records what was found".to_owned()),
             Task::Undo { host, changes } => self.show(host, format!("undoes {}", named(plan, changes))),
             Task::Gate { host, ask, .. } => self.show(
@@ -190,7 +194,13 @@ impl Live {
                     self.show(&first.host, named(plan, changes));
                 }
             }
-            Event::Checked { host, .. } | Event::Recorded { host, .. } => self.hide(host),
+            Event::Checked { host, .. }
+            | Event::Recorded { host, .. }
+            | Event::Confirmed { host }
+            | Event::Restored { host, .. }
+            | Event::Unarmed { host }
+            | Event::Unsettled { host, .. } => self.hide(host),
+            Event::Armed { host, changes, .. } => self.show(host, named(plan, changes)),
             Event::Applied { change, .. } | Event::Failed { change, .. } | Event::Undone { change, .. } => {
                 self.hide(&change.host);
             }

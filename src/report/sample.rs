@@ -65,6 +65,7 @@ pub fn plan(changes: Vec<Change>) -> Plan {
             .map(|change| (change.target.clone(), change))
             .collect(),
         takes: BTreeMap::new(),
+        switches: BTreeMap::new(),
         held: Vec::new(),
         notes: Vec::new(),
         hosts: BTreeMap::new(),

@@ -217,6 +217,7 @@ mod tests {
             changes: BTreeMap::from([(id.clone(), change(&id, content))]),
             takes: BTreeMap::new(),
             waves: Vec::new(),
+            switches: BTreeMap::new(),
             held: Vec::new(),
             notes: Vec::new(),
             hosts: BTreeMap::new(),

@@ -219,6 +219,9 @@ pub struct RawPolicy {
     /// How long a host's lock outlasts a run that has gone silent: from 10 s to 10 min.
     #[schemars(with = "Option<String>")]
     pub lease: Option<Spanned<String>>,
+    /// How long a new login may take after a change that may cut it off, 15 s to 1 h, before the host takes the change back.
+    #[schemars(with = "Option<String>")]
+    pub login_within: Option<Spanned<String>>,
     /// How many hosts are worked on at once.
     pub parallel: Option<NonZeroUsize>,
     /// Asked on every host of a wave, before the next wave.

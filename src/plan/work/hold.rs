@@ -141,7 +141,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn hold_change(&mut self, id: &ResourceId, why: HeldWhy) {
+    pub(super) fn hold_change(&mut self, id: &ResourceId, why: HeldWhy) {
         if let Some(diff) = self.diffs.get_mut(&id.host) {
             diff.changes.remove(&id.key);
             diff.seen.remove(&id.key);

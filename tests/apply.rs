@@ -649,3 +649,180 @@ fn a_journal_that_cannot_be_kept_stops_the_run_and_frees_the_locks() {
         "nothing begins that is not on disk"
     );
 }
+
+/// A host whose two files are changed under its switch, after one that is not.
+fn guarded() -> Plan {
+    Builder::new()
+        .wave(
+            1,
+            [
+                file("file[/free]@h1", &[]),
+                file("file[/a]@h1", &[]),
+                file("file[/b]@h1", &["file[/a]@h1"]),
+            ],
+        )
+        .switch(&["file[/a]@h1", "file[/b]@h1"])
+        .plan
+}
+
+/// Returns the names of a journal's events that speak of a switch, and of what was applied.
+fn switch_story(journal: &str) -> Vec<&str> {
+    let names = [
+        "armed",
+        "confirmed",
+        "restored",
+        "unarmed",
+        "unsettled",
+        "applied",
+        "failed",
+    ];
+    let name = |line| {
+        names
+            .into_iter()
+            .find(|name| str::contains(line, &format!("\"event\":{{\"{name}\"")))
+    };
+    journal.lines().filter_map(name).collect()
+}
+
+#[test]
+fn what_is_under_a_switch_is_recorded_when_a_new_login_confirmed_it() {
+    let (plan, fleet) = (guarded(), Fleet::default());
+    fleet.faults(|faults| faults.lost_confirmations = 1);
+    let (outcome, journal) = walk(&plan, &fleet);
+    assert_eq!(
+        (outcome.exit, outcome.applied),
+        (0, 3),
+        "a lost answer is no failure"
+    );
+    assert_eq!(
+        switch_story(&journal),
+        ["applied", "armed", "confirmed", "applied", "applied"]
+    );
+    assert_eq!(
+        owned(&fleet, "h1", "file[/b]"),
+        Some((OwnedState::Done, Origin::Made))
+    );
+    let began = journal
+        .find("\"began\":{\"changes\":[\"file[/a]@h1\",\"file[/b]@h1\"]")
+        .unwrap();
+    assert!(
+        began < journal.find("\"armed\"").unwrap(),
+        "announced before it is armed"
+    );
+}
+
+#[test]
+fn what_cut_us_off_is_as_it_was_and_the_manifest_says_so() {
+    let (plan, fleet) = (guarded(), Fleet::default());
+    fleet.faults(|faults| faults.cuts.extend(["/b".to_owned()]));
+    let (outcome, journal) = walk(&plan, &fleet);
+    assert_eq!(
+        (outcome.exit, outcome.applied, outcome.undone),
+        (3, 1, 2),
+        "{journal}"
+    );
+    assert_eq!(switch_story(&journal), ["applied", "armed", "restored"]);
+    assert!(
+        journal.contains("no new login within 60 s: nobody may log in"),
+        "{journal}"
+    );
+    assert_eq!(fleet.files()[&host("h1")].keys().collect::<Vec<_>>(), ["/free"]);
+    assert_eq!(owned(&fleet, "h1", "file[/a]"), None);
+    assert_eq!(fleet.host("h1", |host| host.locked_by.clone()), None);
+}
+
+#[test]
+fn what_fails_under_a_switch_is_taken_back_at_once() {
+    for broken in ["fails", "lies"] {
+        let (plan, fleet) = (guarded(), Fleet::default());
+        fleet.faults(|faults| {
+            let paths = if broken == "fails" {
+                &mut faults.fails
+            } else {
+                &mut faults.lies
+            };
+            paths.insert("/b".to_owned());
+        });
+        let before = fleet.ports().clock.now();
+        let (outcome, journal) = walk(&plan, &fleet);
+        assert_eq!((outcome.exit, outcome.undone), (3, 2), "{broken}: {journal}");
+        assert!(!fleet.files()[&host("h1")].contains_key("/a"), "{broken}");
+        let took = fleet.ports().clock.now().duration_since(before).as_secs();
+        assert!(took < 10, "{broken}: {took} s");
+    }
+}
+
+#[test]
+fn a_connection_that_breaks_under_a_switch_is_no_failure_where_all_was_done() {
+    let (plan, fleet) = (guarded(), Fleet::default());
+    fleet.faults(|faults| faults.breaks.extend(["/b".to_owned()]));
+    let (outcome, journal) = walk(&plan, &fleet);
+    assert_eq!((outcome.exit, outcome.applied), (0, 3), "{journal}");
+}
+
+#[test]
+fn what_a_host_could_not_put_back_has_failed_and_is_named() {
+    let (plan, fleet) = (guarded(), Fleet::default());
+    fleet.faults(|faults| {
+        faults.cuts.insert("/b".to_owned());
+        faults.switch_trouble = vec!["starting ssh.service: no".to_owned()];
+    });
+    let (outcome, journal) = walk(&plan, &fleet);
+    assert_eq!(
+        (outcome.exit, outcome.undone, outcome.failed.len()),
+        (3, 0, 2),
+        "{journal}"
+    );
+    assert!(journal.contains("starting ssh.service: no"), "{journal}");
+    let state = owned(&fleet, "h1", "file[/a]").map(|(state, _)| state);
+    assert_eq!(state, Some(OwnedState::Intent));
+}
+
+/// Wherever the controller dies, the host and the journal tell the same: all is changed and confirmed, or all is as it was.
+#[test]
+fn a_controller_that_dies_under_a_switch_leaves_a_host_that_is_before_or_after() {
+    std::panic::set_hook(Box::new(|_| {}));
+    let plan = guarded();
+    let (_, whole) = walk(&plan, &Fleet::default());
+    let mut ends = BTreeSet::new();
+    let points = (0..whole.lines().count() - 1).flat_map(|line| [(line, false), (line, true)]);
+    for (dies_at, dies_after) in points {
+        let (fleet, folder) = (Fleet::default(), tempfile::tempdir().expect("a folder"));
+        let journal = Journal::create(folder.path(), &header(&plan)).expect("a journal");
+        let mut mortal = Mortal {
+            journal,
+            lines_left: dies_at,
+            dies_after,
+        };
+        let run = run(&plan, &fleet);
+        let killed = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            let (start, mut none) = (Start::default(), silent());
+            block_on(drive(
+                &run,
+                Rollout::new(&plan),
+                start,
+                &mut mortal,
+                &mut none,
+                &mut Quiet,
+            ))
+        }));
+        assert!(killed.is_err(), "it dies at line {dies_at}");
+        drop(mortal);
+        let outcome = resume(&plan, &fleet, folder.path());
+        let at = format!("killed at line {dies_at}, after it: {dies_after}");
+        let files: Vec<String> = fleet.files()[&host("h1")].keys().cloned().collect();
+        let state = owned(&fleet, "h1", "file[/b]").map(|(state, _)| state);
+        match outcome.exit {
+            0 => assert_eq!((files.len(), state), (3, Some(OwnedState::Done)), "{at}"),
+            3 => assert_eq!((files, state), (vec!["/free".to_owned()], None), "{at}"),
+            other => panic!("{at}: exit {other}: {outcome:?}"),
+        }
+        ends.insert(outcome.exit);
+    }
+    let _ = std::panic::take_hook();
+    assert_eq!(
+        ends,
+        BTreeSet::from([0, 3]),
+        "some deaths come before the login, some after"
+    );
+}

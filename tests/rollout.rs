@@ -51,6 +51,20 @@ impl World {
                 }]
             }
             Task::Apply { changes, .. } => changes.iter().map(|change| self.end(change)).collect(),
+            Task::Arm { host, changes } => vec![Event::Armed {
+                host: host.clone(),
+                changes: changes.clone(),
+                within_secs: 60,
+            }],
+            Task::Switched { host, changes } => {
+                if changes.iter().any(|change| self.fail.contains(change)) {
+                    return vec![restored(host)];
+                }
+                let confirmed = Event::Confirmed { host: host.clone() };
+                let ends = changes.iter().map(|change| self.end(change));
+                std::iter::once(confirmed).chain(ends).collect()
+            }
+            Task::Settle { host } => vec![restored(host)],
             Task::Record { host } => vec![Event::Recorded {
                 host: host.clone(),
                 error: None,
@@ -153,7 +167,7 @@ impl<'p> Run<'p> {
         self.events.push(event);
         for task in tasks {
             self.trace.push(told(&task));
-            if let Task::Apply { changes, .. } = &task {
+            if let Task::Apply { changes, .. } | Task::Arm { changes, .. } = &task {
                 let began = Event::Began {
                     changes: changes.clone(),
                 };
@@ -201,6 +215,9 @@ fn told(task: &Task) -> String {
     match task {
         Task::Check { host, wave } => format!("check {host} {wave}"),
         Task::Apply { changes, .. } => list(changes),
+        Task::Arm { host, .. } => format!("arm {host}"),
+        Task::Switched { changes, .. } => format!("switched {}", list(changes)),
+        Task::Settle { host } => format!("settle {host}"),
         Task::Record { host } => format!("record {host}"),
         Task::Undo { changes, .. } => format!("undo {}", list(changes)),
         Task::Gate { host, ask, .. } => format!("gate {} {host}", ask.name),
@@ -779,6 +796,14 @@ fn world(plan: &Plan, faults: &(Vec<bool>, Vec<u8>, bool, bool, bool)) -> World 
     }
 }
 
+fn restored(host: &HostId) -> Event {
+    Event::Restored {
+        host: host.clone(),
+        why: "nobody logged in".to_owned(),
+        trouble: Vec::new(),
+    }
+}
+
 /// Says what is wrong with a run at one moment.
 fn broken(plan: &Plan, run: &Run<'_>) -> Option<String> {
     let applied: BTreeSet<&ResourceId> = run
@@ -793,8 +818,11 @@ fn broken(plan: &Plan, run: &Run<'_>) -> Option<String> {
     let mut busy: BTreeMap<&HostId, usize> = BTreeMap::new();
     for task in &run.in_flight {
         match task {
-            Task::Apply { host, changes } => {
+            Task::Apply { host, changes }
+            | Task::Arm { host, changes }
+            | Task::Switched { host, changes } => {
                 let missing = changes.iter().flat_map(|change| &plan.changes[change].needs);
+                let missing = missing.filter(|need| !changes.contains(need));
                 if let Some(need) = missing.into_iter().find(|need| !applied.contains(need)) {
                     return Some(format!("{changes:?} began before {need}"));
                 }
@@ -805,7 +833,10 @@ fn broken(plan: &Plan, run: &Run<'_>) -> Option<String> {
                     .expect("a wave");
                 *busy.entry(host).or_default() += 1;
             }
-            Task::Check { host, .. } | Task::Undo { host, .. } | Task::Record { host } => {
+            Task::Check { host, .. }
+            | Task::Undo { host, .. }
+            | Task::Record { host }
+            | Task::Settle { host } => {
                 *busy.entry(host).or_default() += 1;
             }
             Task::Gate { .. } | Task::Hook { .. } => {}
@@ -869,4 +900,130 @@ proptest! {
         let ends = again.events.iter().filter(|event| matches!(event, Event::Applied { .. })).count();
         prop_assert_eq!(ends, plan.changes.len(), "each is applied once");
     }
+}
+
+fn guarded() -> Plan {
+    Builder::new()
+        .policy(|policy| policy.failures_max = 5)
+        .wave(
+            2,
+            [
+                file("file[/x]@h2", &[]),
+                file("file[/a]@h1", &[]),
+                file("file[/b]@h1", &["file[/a]@h1", "file[/x]@h2"]),
+                file("file[/z]@h1", &["file[/b]@h1"]),
+            ],
+        )
+        .switch(&["file[/a]@h1", "file[/b]@h1"])
+        .plan
+}
+
+#[test]
+fn what_is_under_one_switch_is_armed_once_and_begins_when_all_of_it_may() {
+    let (trace, outcome) = walk(&guarded(), World::default());
+    let wanted = [
+        "file[/x]@h2",
+        "arm h1",
+        "switched file[/a]@h1 file[/b]@h1",
+        "file[/z]@h1",
+    ];
+    assert_eq!(trace[2..], wanted);
+    assert_eq!((outcome.exit, outcome.applied), (0, 4));
+}
+
+#[test]
+fn what_a_host_put_back_is_undone_and_the_exit_tells_whether_anything_stays() {
+    let (_, outcome) = walk(&guarded(), World::failing(&["file[/b]@h1"]));
+    assert_eq!((outcome.exit, outcome.applied, outcome.undone), (3, 1, 2));
+    assert_eq!(
+        reason(&outcome, "file[/z]@h1"),
+        "h1: the host put everything back: nobody logged in"
+    );
+    let plan = Builder::new()
+        .wave(1, [file("file[/a]@h1", &[])])
+        .switch(&["file[/a]@h1"])
+        .plan;
+    let (_, outcome) = walk(&plan, World::failing(&["file[/a]@h1"]));
+    assert_eq!((outcome.exit, outcome.applied, outcome.undone), (9, 0, 1));
+}
+
+#[test]
+fn what_could_not_be_put_back_has_failed() {
+    let plan = Builder::new()
+        .wave(1, [file("file[/a]@h1", &[])])
+        .switch(&["file[/a]@h1"])
+        .plan;
+    let changes = vec![id("file[/a]@h1")];
+    let events = [
+        start(),
+        Event::Began { changes },
+        Event::Restored {
+            host: host("h1"),
+            why: "nobody logged in".to_owned(),
+            trouble: vec!["starting ssh.service: no".to_owned()],
+        },
+    ];
+    let outcome = replay(&plan, &events).outcome();
+    assert_eq!((outcome.exit, outcome.undone, outcome.failed.len()), (3, 0, 1));
+}
+
+#[test]
+fn an_interruption_waits_for_what_is_armed() {
+    let plan = guarded();
+    let mut run = Run::new(&plan, World::default());
+    while !run.trace.contains(&"arm h1".to_owned()) {
+        run.step(0);
+    }
+    run.feed(Event::Interrupted);
+    assert!(!run.rollout.is_over());
+    let run = run.finish();
+    assert_eq!(run.trace.last().unwrap(), "switched file[/a]@h1 file[/b]@h1");
+    assert_eq!(
+        (run.rollout.outcome().exit, run.rollout.outcome().applied),
+        (130, 3)
+    );
+}
+
+#[test]
+fn a_resume_first_finds_out_what_became_of_a_switch() {
+    let plan = guarded();
+    let begun = |more: &[Event]| {
+        let began = |changes: &[&str]| Event::Began {
+            changes: changes.iter().map(|change| id(change)).collect(),
+        };
+        let mut events = vec![start(), began(&["file[/a]@h1", "file[/b]@h1"])];
+        events.extend(more.iter().cloned());
+        events
+    };
+    let armed = Event::Armed {
+        host: host("h1"),
+        changes: vec![id("file[/a]@h1"), id("file[/b]@h1")],
+        within_secs: 60,
+    };
+    let confirmed = Event::Confirmed { host: host("h1") };
+    let again = resume();
+    let tasks = |events: Vec<Event>| {
+        let tasks = replay(&plan, &events).on(&again);
+        tasks.iter().map(told).collect::<Vec<_>>()
+    };
+    for open in [begun(&[]), begun(std::slice::from_ref(&armed))] {
+        assert_eq!(tasks(open)[0], "settle h1");
+    }
+    let settled = begun(&[armed.clone(), confirmed]);
+    assert!(!tasks(settled).contains(&"settle h1".to_owned()));
+
+    let mut rollout = replay(&plan, &begun(&[armed]));
+    rollout.on(&again);
+    rollout.on(&restored(&host("h1")));
+    let outcome = rollout.outcome();
+    assert_eq!((outcome.undone, outcome.applied), (2, 0));
+    // Nobody knows: the next resume asks again, and nothing is begun on the host before.
+    let mut rollout = replay(&plan, &begun(&[]));
+    rollout.on(&again);
+    let why = "no route".to_owned();
+    rollout.on(&Event::Unsettled {
+        host: host("h1"),
+        why,
+    });
+    assert_eq!(told(&rollout.on(&again)[0]), "settle h1");
 }

@@ -165,6 +165,14 @@ impl Claims {
             .map(|_| ())
     }
 
+    /// Makes sure that a lock is still held after a time without contact, and takes it again if its lease ran out.
+    pub(super) async fn hold_on(&self, host: &HostId) -> Result<Option<Fence>, LockError> {
+        if let Ok(fence) = self.fence(host) {
+            self.renew_one(host, Some(&fence)).await;
+        }
+        self.lock(host).await
+    }
+
     fn forget(&self, host: &HostId, fence: Option<&Fence>) {
         self.unlist(host);
         let mut fences = self.fences.lock().expect("nothing panics under it");

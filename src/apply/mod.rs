@@ -29,6 +29,7 @@ mod hook;
 mod perform;
 mod preflight;
 mod reserve;
+mod switch;
 mod undo;
 mod verify;
 
@@ -267,6 +268,17 @@ impl<'d, 'p> Drive<'d, 'p> {
         Ok(())
     }
 
+    /// Writes down that changes begin, before anything of them is done.
+    fn announce(&mut self, changes: &[ResourceId]) -> Result<(), DriveError> {
+        let began = Event::Began {
+            changes: changes.to_vec(),
+        };
+        self.note(&began)?;
+        let started = self.rollout.on(&began);
+        debug_assert!(started.is_empty(), "an announcement starts nothing");
+        Ok(())
+    }
+
     fn hand_out(&mut self, task: Task) -> Result<(), DriveError> {
         self.progress.started(self.run.ports.clock.now(), &task);
         let crew = self.crew;
@@ -278,15 +290,21 @@ impl<'d, 'p> Drive<'d, 'p> {
             }
             Task::Apply { host, changes } => {
                 let is_again = changes.iter().any(|change| self.rollout.has_begun(change));
-                let began = Event::Began {
-                    changes: changes.clone(),
-                };
-                self.note(&began)?;
-                let started = self.rollout.on(&began);
-                debug_assert!(started.is_empty(), "an announcement starts nothing");
+                self.announce(&changes)?;
                 let outputs = self.rollout.outputs();
                 Box::pin(async move { crew.apply(&host, &changes, is_again, outputs).await })
             }
+            Task::Arm { host, changes } => {
+                let is_again = changes.iter().any(|change| self.rollout.has_begun(change));
+                self.announce(&changes)?;
+                let outputs = self.rollout.outputs();
+                Box::pin(async move { crew.arm(&host, &changes, is_again, outputs).await })
+            }
+            Task::Switched { host, changes } => {
+                let outputs = self.rollout.outputs();
+                Box::pin(async move { crew.switched(&host, &changes, outputs).await })
+            }
+            Task::Settle { host } => Box::pin(async move { crew.settle_switch(&host).await }),
             Task::Record { host } => Box::pin(async move { crew.record_takes(&host).await }),
             Task::Undo { host, changes } => Box::pin(async move { crew.undo(&host, &changes).await }),
             Task::Hook { hook } => Box::pin(async move { crew.call_out(&hook).await }),

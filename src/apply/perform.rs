@@ -44,8 +44,7 @@ impl Crew<'_, '_> {
     }
 
     async fn apply_now(&self, host: &HostId, changes: &[&Change], outputs: &Outputs) -> Vec<Event> {
-        self.see_starts(host, changes).await;
-        let call = match self.call(host, changes, outputs) {
+        let call = match self.prepared(host, changes, outputs).await {
             Ok(call) => call,
             Err(why) => {
                 return changes
@@ -54,16 +53,28 @@ impl Crew<'_, '_> {
                     .collect();
             }
         };
+        match self.run.ports.transport.perform(host, &call).await {
+            Ok(outcome) => self.judge_in_time(host, changes, &outcome, outputs).await,
+            Err(error) => self.after_failure(host, changes, &error, outputs).await,
+        }
+    }
+
+    /// Makes the call that performs changes, and takes in what it will bring about.
+    pub(super) async fn prepared(
+        &self,
+        host: &HostId,
+        changes: &[&Change],
+        outputs: &Outputs,
+    ) -> Result<Call, String> {
+        self.see_starts(host, changes).await;
+        let call = self.call(host, changes, outputs)?;
         self.keep_intents(host, &call.intents);
         // Of units nothing is known any more once something may have started them.
         let may_start = |op: &Op| matches!(op, Op::Packages { .. } | Op::ControlUnit { .. } | Op::Run { .. });
         if call.ops.iter().any(may_start) {
             self.forget_starts(host);
         }
-        match self.run.ports.transport.perform(host, &call).await {
-            Ok(outcome) => self.judge_in_time(host, changes, &outcome, outputs).await,
-            Err(error) => self.after_failure(host, changes, &error, outputs).await,
-        }
+        Ok(call)
     }
 
     /// Looks at what is about to be restarted, where an earlier change may have started it since the host was looked at.
@@ -165,7 +176,7 @@ impl Crew<'_, '_> {
     }
 
     /// Records what is as declared, and returns the rest with what is not.
-    async fn settle<'c>(
+    pub(super) async fn settle<'c>(
         &self,
         host: &HostId,
         changes: &[&'c Change],
@@ -178,15 +189,7 @@ impl Crew<'_, '_> {
         for change in changes {
             let key = &change.target.key;
             let before = self.owned(host, change.keep.moved_from.as_ref().unwrap_or(key));
-            let means = Means {
-                outputs,
-                secrets: &self.run.secrets,
-                salt: &outcome.salt,
-                owned: before.as_ref(),
-                is_seen,
-            };
-            let answers = outcome.answers.get(key).map_or(&[][..], Vec::as_slice);
-            match verify::verify(change, answers, means) {
+            match self.verified(host, change, outcome, outputs, is_seen) {
                 Ok(seen) => {
                     entries.extend(change.keep.moved_from.clone().map(|moved| (moved, None)));
                     let entry = entry::done(change, before.as_ref(), &seen, outcome.host_now_secs);
@@ -216,10 +219,37 @@ impl Crew<'_, '_> {
         (done.into_iter().map(event).collect(), rest)
     }
 
+    /// Returns what is there after a change, or why it is not what the change was to bring about.
+    pub(super) fn verified(
+        &self,
+        host: &HostId,
+        change: &Change,
+        outcome: &Outcome,
+        outputs: &Outputs,
+        is_seen: bool,
+    ) -> Result<Seen, String> {
+        let key = &change.target.key;
+        let before = self.owned(host, change.keep.moved_from.as_ref().unwrap_or(key));
+        let means = Means {
+            outputs,
+            secrets: &self.run.secrets,
+            salt: &outcome.salt,
+            owned: before.as_ref(),
+            is_seen,
+        };
+        let answers = outcome.answers.get(key).map_or(&[][..], Vec::as_slice);
+        verify::verify(change, answers, means)
+    }
+
     /// Looks under the guard, so that the answer also has the host's clock and salt.
-    async fn look_again(&self, host: &HostId, changes: &[&Change]) -> Result<Outcome, PerformError> {
+    pub(super) async fn look_again(
+        &self,
+        host: &HostId,
+        changes: &[&Change],
+    ) -> Result<Outcome, PerformError> {
         let fence = self.fence(host).map_err(PerformError::Fenced)?;
         let call = Call {
+            is_under_switch: false,
             fence,
             intents: BTreeMap::new(),
             ops: Vec::new(),
@@ -244,6 +274,7 @@ impl Crew<'_, '_> {
                 )
             });
         Ok(Call {
+            is_under_switch: false,
             fence: self.fence(host)?,
             intents: intents.collect(),
             deadline: deadline(&ops),
@@ -331,7 +362,7 @@ pub(super) fn deadline(ops: &[Op]) -> Duration {
     LOOK_TIME + Duration::from_secs(ops.iter().map(secs).sum())
 }
 
-fn failed(change: &Change, error: &PerformError) -> Event {
+pub(super) fn failed(change: &Change, error: &PerformError) -> Event {
     let tail = match error {
         PerformError::Failed { tail, .. } => tail.clone(),
         PerformError::Unknown { .. } | PerformError::Fenced(_) | PerformError::Reach(_) => Vec::new(),
@@ -345,7 +376,7 @@ fn failed(change: &Change, error: &PerformError) -> Event {
     }
 }
 
-fn broken(change: &Change, why: String, unknown: bool) -> Event {
+pub(super) fn broken(change: &Change, why: String, unknown: bool) -> Event {
     Event::Failed {
         change: change.target.clone(),
         why,

@@ -34,6 +34,7 @@ impl Crew<'_, '_> {
         let key = &change.target.key;
         let call = Call {
             fence: self.fence(host)?,
+            is_under_switch: false,
             intents: BTreeMap::new(),
             ops: ops(&change.undo)?.to_vec(),
             probes: BTreeMap::new(),

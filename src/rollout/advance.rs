@@ -13,7 +13,7 @@ use super::Rollout;
 use super::state::{Doing, GateState, HostRun, Phase, Standing, State};
 
 /// Whether a change may begin.
-enum Readiness {
+pub(super) enum Readiness {
     /// It may.
     Ready,
     /// Something that it needs is not done yet.
@@ -25,7 +25,8 @@ enum Readiness {
 impl<'p> Rollout<'p> {
     /// Starts whatever may start.
     pub(super) fn advance(&mut self) -> Vec<Task> {
-        let mut tasks = self.undos();
+        let mut tasks = self.switches();
+        tasks.extend(self.undos());
         while !self.stops.any() {
             let is_through = match self.phase {
                 Phase::Before | Phase::Over => break,
@@ -109,11 +110,11 @@ impl<'p> Rollout<'p> {
         }
     }
 
-    fn run(&self, host: &HostId) -> &HostRun<'p> {
+    pub(super) fn run(&self, host: &HostId) -> &HostRun<'p> {
         self.hosts.get(host).expect("every host of a wave is known")
     }
 
-    fn run_mut(&mut self, host: &HostId) -> &mut HostRun<'p> {
+    pub(super) fn run_mut(&mut self, host: &HostId) -> &mut HostRun<'p> {
         self.hosts.get_mut(host).expect("every host of a wave is known")
     }
 
@@ -211,6 +212,10 @@ impl<'p> Rollout<'p> {
             tasks.push(Task::Record { host: host.clone() });
             return;
         }
+        if let Some(task) = self.arm(host) {
+            tasks.push(task);
+            return;
+        }
         let batch = self.batch(host);
         if !batch.is_empty() {
             self.run_mut(host).doing = Doing::Changing(batch.iter().cloned().collect());
@@ -226,6 +231,9 @@ impl<'p> Rollout<'p> {
     fn batch(&mut self, host: &HostId) -> Vec<ResourceId> {
         let mut batch: Vec<ResourceId> = Vec::new();
         while let Some(change) = self.run(host).queue.front().copied() {
+            if self.plan.switch_of(change).is_some() {
+                break;
+            }
             let fits = batch
                 .last()
                 .is_none_or(|last| self.is_package(last) && self.is_package(change));
@@ -248,13 +256,17 @@ impl<'p> Rollout<'p> {
         !ops.is_empty() && ops.iter().all(|op| matches!(op, Op::Packages { .. }))
     }
 
-    fn readiness(&self, change: &ResourceId) -> Readiness {
-        let needs = self
+    /// What is made under one switch begins together: what one of these needs of others, all need.
+    pub(super) fn readiness(&self, change: &ResourceId) -> Readiness {
+        let section = self
             .plan
-            .changes
-            .get(change)
-            .into_iter()
-            .flat_map(|change| &change.needs);
+            .switch_of(change)
+            .map_or(&[][..], |switch| &switch.changes);
+        let needs = std::iter::once(change)
+            .chain(section)
+            .filter_map(|change| self.plan.changes.get(change))
+            .flat_map(|change| &change.needs)
+            .filter(|need| !section.contains(need));
         let mut readiness = Readiness::Ready;
         for need in needs {
             match self.need(need) {
@@ -371,7 +383,9 @@ impl<'p> Rollout<'p> {
             return Vec::new();
         }
         let is_due = |run: &HostRun<'_>| {
-            matches!(run.standing, Standing::Failed(_)) && run.doing == Doing::Nothing && !run.is_undo_asked
+            let is_failed = matches!(run.standing, Standing::Failed(_));
+            // A host whose switch may still be armed takes everything back by itself, and undoing goes on after that.
+            is_failed && run.doing == Doing::Nothing && !run.is_undo_asked && !run.is_switch_open
         };
         let due: Vec<&'p HostId> = self
             .hosts

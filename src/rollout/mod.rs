@@ -20,6 +20,7 @@ mod hooks;
 mod outcome;
 mod replay;
 mod state;
+mod switch;
 
 pub use exit::{Trouble, exit_code};
 pub use replay::replay;
@@ -82,6 +83,11 @@ impl<'p> Rollout<'p> {
             Event::Locked { .. } | Event::Ended { .. } => return Vec::new(),
             Event::Checked { host, outcome, .. } => self.checked(host, outcome),
             Event::Began { changes } => self.began(changes),
+            Event::Armed { host, changes, .. } => self.armed(host, changes),
+            Event::Confirmed { host } => self.confirmed(host),
+            Event::Restored { host, why, trouble } => self.restored(host, why, trouble),
+            Event::Unarmed { host } => self.unarmed(host),
+            Event::Unsettled { host, why } => self.unsettled(host, why),
             Event::Applied { change, outputs, .. } => self.applied(change, outputs),
             Event::Failed {
                 change, why, unknown, ..
@@ -172,6 +178,9 @@ impl<'p> Rollout<'p> {
             if let Some((id, _)) = self.plan.changes.get_key_value(change) {
                 self.begun.insert(id);
                 self.changes.insert(id, State::Running);
+                if self.plan.switch_of(id).is_some() {
+                    self.expect_switch(&id.host);
+                }
             }
         }
     }

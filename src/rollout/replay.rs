@@ -35,6 +35,8 @@ impl Rollout<'_> {
                     Standing::Good
                 },
                 is_recorded: run.is_recorded,
+                is_switch_open: run.is_switch_open,
+                must_settle: run.is_switch_open,
                 // An undo is never tried twice, but one that an interruption kept from its end goes on.
                 is_undo_asked: is_given_up && run.is_undo_asked && !matches!(run.doing, Doing::Undoing(_)),
                 ended: std::mem::take(&mut run.ended),

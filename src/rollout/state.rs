@@ -75,6 +75,8 @@ pub(super) enum Doing {
     Recording,
     /// These changes.
     Changing(BTreeSet<ResourceId>),
+    /// What became of its switch is found out.
+    Settling,
     /// These are undone.
     Undoing(BTreeSet<ResourceId>),
 }
@@ -83,7 +85,7 @@ impl Doing {
     /// Takes one change off; the last one leaves nothing.
     pub(super) fn end(&mut self, change: &ResourceId) {
         match self {
-            Self::Nothing | Self::Checking | Self::Recording => {}
+            Self::Nothing | Self::Checking | Self::Recording | Self::Settling => {}
             Self::Changing(changes) | Self::Undoing(changes) => {
                 changes.remove(change);
                 if changes.is_empty() {
@@ -109,6 +111,12 @@ pub(super) struct HostRun<'p> {
     pub(super) queue: VecDeque<&'p ResourceId>,
     /// Applied changes whose gates are yet to be asked.
     pub(super) to_ask: BTreeSet<&'p ResourceId>,
+    /// What its armed switch waits for: handed out next.
+    pub(super) armed: Vec<ResourceId>,
+    /// Whether its switch may be armed, or was and nobody has seen the end.
+    pub(super) is_switch_open: bool,
+    /// Whether what an earlier session left of its switch is to be found out first.
+    pub(super) must_settle: bool,
     /// Gates that are being asked here.
     pub(super) asking: BTreeSet<GateId>,
     /// Changes that ended here in this run, in the order in which they did.

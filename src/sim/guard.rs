@@ -8,6 +8,7 @@ use crate::model::manifest::{Manifest, ManifestState, Owned};
 use crate::ports::{Fence, LockError, LockRequest, PerformError, ReachError};
 
 use super::host::Host;
+use super::switch::Switch;
 
 /// How long a reservation lasts without renewal, in seconds of the host's uptime.
 const RESERVATION_SECS: u64 = 600;
@@ -59,6 +60,8 @@ pub struct Guarded {
     pub lock: Lock,
     /// Its reservation.
     pub reserved: Option<Reservation>,
+    /// Its dead-man switch: the last one that was armed.
+    pub switch: Option<Switch>,
     /// Which boot this is.
     pub boot: u64,
     /// When it was booted, in milliseconds of the fleet's time.
@@ -105,6 +108,9 @@ impl Guarded {
                 reason: None,
             })
         };
+        if let Some(armed) = self.armed().filter(|armed| *armed != run) {
+            return Err(held(Grip::Armed, armed, &self.lock.who, self.uptime(now_ms)));
+        }
         let lock = &self.lock;
         match (&lock.holder, self.reservation(now_ms)) {
             (Some(holder), _) if holder != run && self.is_live(now_ms) => {
@@ -146,6 +152,16 @@ impl Guarded {
         lineage: String,
     ) -> Result<Fence, LockError> {
         self.refuse_if_held(&request.run, now_ms)?;
+        if let Some(armed) = self.armed() {
+            // It bars its own run too.
+            return Err(LockError::Held(Holder {
+                grip: Grip::Armed,
+                run: Some(armed.to_string()),
+                who: self.lock.who.clone(),
+                age_secs: 0,
+                reason: None,
+            }));
+        }
         self.claim(id, request, lineage)?;
         self.host
             .salt

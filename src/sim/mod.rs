@@ -18,6 +18,7 @@ mod rehearsal;
 
 mod session;
 mod station;
+mod switch;
 mod unit;
 mod veil;
 mod work;
@@ -30,6 +31,7 @@ pub use host::{Host, Kind, Node, Scripted, fill};
 pub use rehearsal::{Rehearsal, rehearse};
 pub use session::{Boundary, Fate, Session};
 pub use station::{Deed, Happened, Station};
+pub use switch::Switch;
 pub use unit::Unit;
 pub use veil::Veil;
 pub use world::{Stuck, World};

@@ -15,18 +15,19 @@ use crate::model::id::{HostId, ResourceKey, RunId};
 use crate::model::manifest::Owned;
 use crate::model::op::Op;
 use crate::ports::{
-    Call, Clock, Fence, HookSaid, Hooks, LockError, LockRequest, LookReply, LookRequest, Outcome,
-    PerformError, Ports, ReachError, Said, Transport,
+    Arming, Call, Clock, Fence, HookSaid, Hooks, LockError, LockRequest, LookReply, LookRequest, Outcome,
+    PerformError, Ports, ReachError, Said, SwitchState, Transport,
 };
 
 use super::fault::{Scene, What};
 use super::pace::Wait;
 use super::station::Deed;
+use super::switch::Ask;
 use super::work::{Job, JobEnd};
 use super::world::{State, World};
 
 /// How long a word takes to a host, or back.
-const TRAVEL_MS: u64 = 40;
+pub(super) const TRAVEL_MS: u64 = 40;
 /// How long a host looks.
 const LOOK_MS: u64 = 200;
 /// How long a hook takes.
@@ -156,7 +157,7 @@ impl Session {
     }
 
     /// Goes to a host and does something there; the way back may take another while.
-    async fn visit<T>(
+    pub(super) async fn visit<T>(
         &self,
         host: &HostId,
         there_ms: u64,
@@ -405,6 +406,34 @@ impl Transport for Session {
         })
     }
 
+    fn arm<'a>(&'a self, host: &'a HostId, request: &'a Arming) -> BoxFuture<'a, Result<(), PerformError>> {
+        self.arm_switch(host, request)
+    }
+
+    fn confirm<'a>(
+        &'a self,
+        host: &'a HostId,
+        run: &'a RunId,
+    ) -> BoxFuture<'a, Result<SwitchState, ReachError>> {
+        self.at_switch(host, run, Ask::Confirm)
+    }
+
+    fn switch<'a>(
+        &'a self,
+        host: &'a HostId,
+        run: &'a RunId,
+    ) -> BoxFuture<'a, Result<SwitchState, ReachError>> {
+        self.at_switch(host, run, Ask::Tell)
+    }
+
+    fn put_back<'a>(
+        &'a self,
+        host: &'a HostId,
+        run: &'a RunId,
+    ) -> BoxFuture<'a, Result<SwitchState, ReachError>> {
+        self.at_switch(host, run, Ask::PutBack)
+    }
+
     fn ask<'a>(
         &'a self,
         host: &'a HostId,
@@ -422,7 +451,7 @@ impl Transport for Session {
     }
 }
 
-fn garbled(host: &HostId, operation: &str) -> ReachError {
+pub(super) fn garbled(host: &HostId, operation: &str) -> ReachError {
     ReachError::Failed {
         host: host.clone(),
         operation: operation.to_owned(),

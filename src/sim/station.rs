@@ -257,6 +257,7 @@ impl State {
     ) -> Result<Option<LookReply>, LockError> {
         let now = self.now_ms;
         let station = self.station(host);
+        station.guarded.come_to_switch(now);
         station.guarded.refuse_if_held(&request.run, now)?;
         if station.job.is_some() {
             return Ok(None);
@@ -277,6 +278,7 @@ impl State {
         let now = self.now_ms;
         let lineage = format!("{:016x}", self.dice.roll());
         let station = self.station(host);
+        station.guarded.come_to_switch(now);
         station.guarded.refuse_if_held(&request.run, now)?;
         if station.job.is_some() {
             return Ok(None);

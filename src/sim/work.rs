@@ -18,6 +18,7 @@ use super::world::{State, Tick};
 pub(super) struct Job {
     id: u64,
     fence: Fence,
+    is_under_switch: bool,
     intents: BTreeMap<ResourceKey, Option<Owned>>,
     ops: Vec<Op>,
     probes: BTreeMap<ResourceKey, Vec<Probe>>,
@@ -45,6 +46,7 @@ impl Job {
         Self {
             id: 0,
             fence: call.fence.clone(),
+            is_under_switch: call.is_under_switch,
             intents: intents
                 .map(|(key, owned)| (key.clone(), Some(owned.clone())))
                 .collect(),
@@ -114,6 +116,10 @@ impl State {
             .guarded
             .check(&job.fence, now)
             .map_err(PerformError::Fenced)?;
+        station.guarded.come_to_switch(now);
+        if job.is_under_switch && station.guarded.armed() != Some(&job.fence.run) {
+            return Err(PerformError::Fenced("the dead-man switch is not armed, or no longer".to_owned()));
+        }
         station.guarded.host.begin(job.fence.run.as_str());
         if job.intents.is_empty() {
             return Ok(());

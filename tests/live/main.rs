@@ -3,6 +3,7 @@
 mod apply;
 #[path = "../docs/block.rs"]
 mod block;
+mod deadman;
 mod docs;
 mod fence;
 mod fleet;

@@ -14,8 +14,8 @@ use muster::model::observation::{Answer, Machine};
 use muster::model::op::{ContentWanted, Op, Probe};
 use muster::model::secret::Secret;
 use muster::ports::{
-    Call, Clock, Fence, LockError, LockRequest, LookReply, LookRequest, Outcome, PerformError, Ports,
-    ReachError, Said, Salt, Secrets, Transport,
+    Arming, Call, Clock, Fence, LockError, LockRequest, LookReply, LookRequest, Outcome, PerformError, Ports,
+    ReachError, Said, Salt, Secrets, SwitchState, Transport,
 };
 
 /// One host.
@@ -35,8 +35,23 @@ pub struct Host {
     pub kept: BTreeMap<String, Option<String>>,
     /// Whether it has a salt.
     pub is_salted: bool,
+    /// Its dead-man switch: the last one that was armed.
+    pub switch: Option<Switch>,
     /// How often each path was written.
     pub writes: BTreeMap<String, usize>,
+}
+
+/// A dead-man switch, and what became of it.
+#[derive(Debug, Clone)]
+pub struct Switch {
+    /// The run that armed it.
+    pub run: RunId,
+    /// How it stands.
+    pub stands: SwitchState,
+    /// When it puts everything back.
+    due_secs: i64,
+    paths: BTreeMap<String, Option<String>>,
+    entries: BTreeMap<ResourceKey, Option<Owned>>,
 }
 
 /// What goes wrong, and what gates say.
@@ -50,6 +65,12 @@ pub struct Faults {
     pub lies: BTreeSet<String>,
     /// Paths after whose write the connection breaks, once.
     pub breaks: BTreeSet<String>,
+    /// Hosts where nobody can log in any more once one of these paths is written.
+    pub cuts: BTreeSet<String>,
+    /// How many answers to a confirmation are lost on their way.
+    pub lost_confirmations: usize,
+    /// What a host cannot put back, if anything.
+    pub switch_trouble: Vec<String>,
     /// What gates say in turn; good when nothing is left.
     pub said: VecDeque<bool>,
 }
@@ -103,6 +124,46 @@ impl Fleet {
             true => Err(ReachError::Unreachable("no route".to_owned())),
             false => Ok(()),
         }
+    }
+
+    /// Lets the host put everything back, if its time has come; returns how the switch of a run stands then.
+    fn settle(&self, host: &HostId, run: &RunId, is_due_now: bool) -> SwitchState {
+        let now = *self.now_secs.lock().unwrap();
+        let trouble = self.faults.lock().unwrap().switch_trouble.clone();
+        let mut hosts = self.all();
+        let Some(state) = hosts.get_mut(host) else {
+            return SwitchState::None;
+        };
+        let Some(mut switch) = state.switch.take().filter(|switch| switch.run == *run) else {
+            return SwitchState::None;
+        };
+        if switch.stands == SwitchState::Armed && (is_due_now || now >= switch.due_secs) {
+            for (path, content) in switch.paths.clone() {
+                match content {
+                    Some(content) => drop(state.files.insert(path, content)),
+                    None => drop(state.files.remove(&path)),
+                }
+            }
+            if trouble.is_empty() {
+                state.write(&switch.run, &switch.entries.clone());
+            }
+            switch.stands = SwitchState::Restored { trouble };
+        }
+        let stands = switch.stands.clone();
+        state.switch = Some(switch);
+        stands
+    }
+
+    /// Says whether a new login would fail: somebody wrote what cuts us off, and it is still there.
+    fn is_cut(&self, host: &HostId) -> bool {
+        let cuts = self.faults.lock().unwrap().cuts.clone();
+        let hosts = self.all();
+        let Some(state) = hosts.get(host) else {
+            return false;
+        };
+        let before = |path: &String| state.switch.as_ref()?.paths.get(path).cloned();
+        cuts.iter()
+            .any(|path| before(path).is_some_and(|before| before != state.files.get(path).cloned()))
     }
 
     fn guard(&self, host: &HostId, fence: &Fence) -> Result<(), PerformError> {
@@ -160,7 +221,13 @@ impl Fleet {
 impl Host {
     /// Returns who has the host, if it is another run than this.
     fn holder(&self, run: &RunId) -> Option<Holder> {
+        let armed = self
+            .switch
+            .as_ref()
+            .filter(|switch| switch.stands == SwitchState::Armed);
+        let armed = armed.map(|switch| switch.run.clone());
         let claims = [
+            (Grip::Armed, &armed),
             (Grip::Locked, &self.locked_by),
             (Grip::Reserved, &self.reserved_by),
         ];
@@ -308,6 +375,11 @@ impl Transport for Fleet {
             if let Some(other) = state.holder(&request.run) {
                 return Err(LockError::Held(other));
             }
+            // A switch that is armed bars its own run too.
+            let nobody = "nobody".parse().expect("a name");
+            if let Some(armed) = state.holder(&nobody).filter(|holder| holder.grip == Grip::Armed) {
+                return Err(LockError::Held(armed));
+            }
             state.reserved_by = None;
             state.locked_by = Some(request.run.clone());
             state.token += 1;
@@ -349,6 +421,9 @@ impl Transport for Fleet {
         Box::pin(async move {
             tokio::task::yield_now().await;
             self.guard(host, &call.fence)?;
+            if call.is_under_switch && self.settle(host, &call.fence.run, false) != SwitchState::Armed {
+                return Err(PerformError::Fenced("the switch is not armed".to_owned()));
+            }
             let answers = {
                 let mut hosts = self.all();
                 let state = hosts.get_mut(host).expect("it was locked");
@@ -386,6 +461,90 @@ impl Transport for Fleet {
                 .expect("it was locked")
                 .write(&fence.run, entries);
             Ok(())
+        })
+    }
+
+    fn arm<'a>(&'a self, host: &'a HostId, request: &'a Arming) -> BoxFuture<'a, Result<(), PerformError>> {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            self.guard(host, &request.fence)?;
+            let now = *self.now_secs.lock().unwrap();
+            let mut hosts = self.all();
+            let state = hosts.get_mut(host).expect("it was locked");
+            let manifest = state.manifest.as_ref().expect("a lock made it");
+            state.switch = Some(Switch {
+                run: request.fence.run.clone(),
+                stands: SwitchState::Armed,
+                due_secs: now + i64::try_from(request.within_secs).unwrap(),
+                paths: request
+                    .restores
+                    .paths
+                    .iter()
+                    .map(|path| (path.clone(), state.files.get(path).cloned()))
+                    .collect(),
+                entries: request
+                    .entries
+                    .iter()
+                    .map(|key| (key.clone(), manifest.owned.get(key).cloned()))
+                    .collect(),
+            });
+            Ok(())
+        })
+    }
+
+    fn confirm<'a>(
+        &'a self,
+        host: &'a HostId,
+        run: &'a RunId,
+    ) -> BoxFuture<'a, Result<SwitchState, ReachError>> {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            self.reach(host)?;
+            let stands = self.settle(host, run, false);
+            if self.is_cut(host) {
+                return Err(ReachError::Unreachable("nobody may log in".to_owned()));
+            }
+            if stands != SwitchState::Armed {
+                return Ok(stands);
+            }
+            let mut hosts = self.all();
+            let switch = hosts.get_mut(host).and_then(|state| state.switch.as_mut());
+            switch.expect("it is armed").stands = SwitchState::Confirmed;
+            let lost = &mut self.faults.lock().unwrap().lost_confirmations;
+            if *lost > 0 {
+                *lost -= 1;
+                return Err(ReachError::Unreachable("the answer was lost".to_owned()));
+            }
+            Ok(SwitchState::Confirmed)
+        })
+    }
+
+    fn switch<'a>(
+        &'a self,
+        host: &'a HostId,
+        run: &'a RunId,
+    ) -> BoxFuture<'a, Result<SwitchState, ReachError>> {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            self.reach(host)?;
+            let stands = self.settle(host, run, false);
+            match self.is_cut(host) {
+                true => Err(ReachError::Unreachable("nobody may log in".to_owned())),
+                false => Ok(stands),
+            }
+        })
+    }
+
+    fn put_back<'a>(
+        &'a self,
+        host: &'a HostId,
+        run: &'a RunId,
+    ) -> BoxFuture<'a, Result<SwitchState, ReachError>> {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            self.reach(host)?;
+            self.settle(host, run, true);
+            Ok(SwitchState::Armed)
         })
     }
 

@@ -8,6 +8,7 @@ use muster::model::id::{HostId, ResourceId, ResourceKey};
 use muster::model::observation::Observed;
 use muster::model::op::Op;
 use muster::model::plan::{Held, HeldWhat, HeldWhy, Plan};
+use muster::model::switch::{Restores, Switch};
 use muster::model::target::{Sudo, Target, Transport};
 use muster::model::wave::{RolloutPolicy, Wave, WaveKind};
 use muster::resource::Spec;
@@ -46,6 +47,7 @@ pub fn empty() -> Plan {
         changes: BTreeMap::new(),
         takes: BTreeMap::new(),
         waves: Vec::new(),
+        switches: BTreeMap::new(),
         held: Vec::new(),
         notes: Vec::new(),
         hosts: BTreeMap::new(),
@@ -160,6 +162,23 @@ impl Builder {
         self.plan
             .changes
             .extend(changes.into_iter().map(|change| (change.target.clone(), change)));
+        self
+    }
+
+    /// Puts changes of one host under its dead-man switch.
+    pub fn switch(mut self, changes: &[&str]) -> Self {
+        let changes: Vec<ResourceId> = changes.iter().map(|change| id(change)).collect();
+        let paths = changes.iter().map(|id| id.key.name.clone()).collect();
+        let switch = Switch {
+            cuts: changes.iter().map(|id| (id.clone(), "sshd".to_owned())).collect(),
+            within_secs: 60,
+            restores: Restores {
+                paths,
+                ..Restores::default()
+            },
+            changes,
+        };
+        self.plan.switches.insert(switch.changes[0].host.clone(), switch);
         self
     }
 

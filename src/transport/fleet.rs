@@ -99,8 +99,8 @@ impl FleetTransport {
         }
     }
 
-    pub(super) fn secrets(&self) -> &Secrets {
-        &self.secrets
+    pub(super) fn redactor(&self) -> &Redactor {
+        &self.redactor
     }
 
     pub(super) fn guard(&self) -> Guard<'_> {

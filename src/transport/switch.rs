@@ -22,7 +22,7 @@ impl FleetTransport {
             .run(host, &script, ARM, Retry::Yes)
             .await
             .map_err(perform::unknown)?;
-        Leg::read(&ran, &Redactor::plain(self.secrets())).map(|_| ())
+        Leg::read(&ran, self.redactor(), 0).map(|_| ())
     }
 
     /// Connects anew, whatever is open: a connection that was there before the change proves nothing.
@@ -46,7 +46,7 @@ impl FleetTransport {
             .await
             .map_err(super::fleet::unreachable)?;
         let reply = Reply::read(&ran.stdout).unwrap_or_default();
-        match (ran.status, state(&reply)) {
+        match (ran.status, state(&reply, self.redactor())) {
             (0, Some(state)) if reply.is_whole => Ok(state),
             _ => Err(self.failed(host, what, &ran, reply.word("refused").unwrap_or_default())),
         }
@@ -65,12 +65,12 @@ impl FleetTransport {
                 LockError::Reach(error) => error,
                 other => ReachError::Unreachable(format!("`{host}`: {other}")),
             })?;
-        state(&reply)
+        state(&reply, self.redactor())
             .ok_or_else(|| ReachError::Unreachable(format!("`{host}` does not say how its switch stands")))
     }
 }
 
-fn state(reply: &Reply) -> Option<SwitchState> {
+fn state(reply: &Reply, redactor: &Redactor) -> Option<SwitchState> {
     Some(match reply.word("switch")? {
         "none" => SwitchState::None,
         "armed" => SwitchState::Armed,
@@ -80,7 +80,7 @@ fn state(reply: &Reply) -> Option<SwitchState> {
                 .words
                 .iter()
                 .filter(|(name, _)| name == "trouble")
-                .map(|(_, what)| what.clone())
+                .map(|(_, what)| redactor.clause(what))
                 .collect(),
         },
         _ => return None,

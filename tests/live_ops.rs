@@ -95,6 +95,7 @@ impl<'t> Side<'t> {
     async fn perform(&self, ops: &[Op]) -> Option<String> {
         let call = Call {
             fence: self.fence.clone(),
+            is_under_switch: false,
             intents: BTreeMap::new(),
             ops: ops.to_vec(),
             probes: BTreeMap::new(),

@@ -56,7 +56,10 @@ impl Guarded {
 
     /// Returns the run whose switch is armed, if one is.
     pub(super) fn armed(&self) -> Option<&RunId> {
-        let armed = self.switch.as_ref().filter(|switch| switch.stands == SwitchState::Armed);
+        let armed = self
+            .switch
+            .as_ref()
+            .filter(|switch| switch.stands == SwitchState::Armed);
         armed.map(|switch| &switch.run)
     }
 
@@ -86,7 +89,9 @@ impl Guarded {
     }
 
     fn put_back(&mut self) {
-        let Some(mut switch) = self.switch.take() else { return };
+        let Some(mut switch) = self.switch.take() else {
+            return;
+        };
         if switch.stands == SwitchState::Armed {
             let restores = &switch.request.restores;
             let (host, before) = (&mut self.host, &switch.before);
@@ -105,7 +110,11 @@ impl Guarded {
             }
             let recorded = self.record(&switch.run, &switch.entries);
             switch.stands = SwitchState::Restored {
-                trouble: recorded.err().map(|error| error.to_string()).into_iter().collect(),
+                trouble: recorded
+                    .err()
+                    .map(|error| error.to_string())
+                    .into_iter()
+                    .collect(),
             };
         }
         self.switch = Some(switch);

@@ -118,7 +118,9 @@ impl State {
             .map_err(PerformError::Fenced)?;
         station.guarded.come_to_switch(now);
         if job.is_under_switch && station.guarded.armed() != Some(&job.fence.run) {
-            return Err(PerformError::Fenced("the dead-man switch is not armed, or no longer".to_owned()));
+            return Err(PerformError::Fenced(
+                "the dead-man switch is not armed, or no longer".to_owned(),
+            ));
         }
         station.guarded.host.begin(job.fence.run.as_str());
         if job.intents.is_empty() {

@@ -97,6 +97,12 @@ impl Course<'_> {
                 self.given_up.insert(change.host.clone());
                 self.lost.insert(change.host.clone());
             }
+            Event::Restored { host, .. } => {
+                self.in_flight.retain(|change| change.host != *host);
+                self.given_up.insert(host.clone());
+                self.lost.insert(host.clone());
+            }
+            Event::Unsettled { host, .. } => drop(self.lost.insert(host.clone())),
             Event::Checked { host, outcome, .. } if *outcome != CheckOutcome::Fresh => {
                 self.lost.insert(host.clone());
             }
@@ -104,6 +110,9 @@ impl Course<'_> {
             Event::GateSaid { gate, open, .. } => self.gate_said(gate, *open),
             Event::Interrupted => self.halted = true,
             Event::Locked { .. }
+            | Event::Armed { .. }
+            | Event::Confirmed { .. }
+            | Event::Unarmed { .. }
             | Event::HookSaid { .. }
             | Event::Checked { .. }
             | Event::Recorded { .. }

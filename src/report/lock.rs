@@ -36,7 +36,7 @@ pub fn page(standings: &BTreeMap<HostId, Standing>) -> Page {
 fn tone(grip: Grip) -> Tone {
     match grip {
         Grip::Reserved | Grip::Locked | Grip::Busy => Tone::Change,
-        Grip::Held => Tone::Warn,
+        Grip::Held | Grip::Armed => Tone::Warn,
     }
 }
 
@@ -48,6 +48,7 @@ fn sum(standings: &BTreeMap<HostId, Standing>) -> String {
         (count(&|standing| matches!(standing, Ok(None))), "free"),
         (count(&had(Grip::Reserved)), Grip::Reserved.word()),
         (count(&had(Grip::Locked)), Grip::Locked.word()),
+        (count(&had(Grip::Armed)), Grip::Armed.word()),
         (count(&had(Grip::Held)), Grip::Held.word()),
         (count(&had(Grip::Busy)), Grip::Busy.word()),
         (count(&Result::is_err), "not known"),

@@ -143,6 +143,7 @@ fn is_unread(why: &HeldWhy) -> bool {
         | HeldWhy::Wipes(_)
         | HeldWhy::AfterApply(_)
         | HeldWhy::LeftOut(_)
+        | HeldWhy::NoSwitch(_)
         | HeldWhy::NoRoom(_) => false,
     }
 }

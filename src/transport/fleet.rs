@@ -15,8 +15,8 @@ use crate::model::manifest_text;
 use crate::model::observation::Machine;
 use crate::model::target::{self, Target};
 use crate::ports::{
-    Arming, Call, Ended, Exec, Fence, Hear, LockError, LockRequest, LookReply, LookRequest, Order, Outcome, Output,
-    PerformError, ReachError, Said, Salt, Secrets, SwitchState, Transport, Warden,
+    Arming, Call, Ended, Exec, Fence, Hear, LockError, LockRequest, LookReply, LookRequest, Order, Outcome,
+    Output, PerformError, ReachError, Said, Salt, Secrets, SwitchState, Transport, Warden,
 };
 
 use super::connector::Connector;

@@ -82,6 +82,7 @@ fn header(plan: &Plan) -> Header {
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
+        .enable_time()
         .build()
         .expect("a runtime")
         .block_on(work)

@@ -234,15 +234,26 @@ impl Journal {
     }
 }
 
+/// How often a journal's lock is tried, and the time between.
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
+
 fn lock(file: &File, path: &Path) -> Result<(), StoreError> {
-    file.try_lock().map_err(|error| match error {
-        TryLockError::WouldBlock => StoreError::Busy {
-            path: path.to_owned(),
-        },
-        TryLockError::Error(source) => StoreError::Write {
-            path: path.to_owned(),
-            source,
-        },
+    // A program that is just being started holds a copy of every open file for a moment, and the lock with it.
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(source)) => {
+                return Err(StoreError::Write {
+                    path: path.to_owned(),
+                    source,
+                });
+            }
+            Ok(()) => return Ok(()),
+        }
+    }
+    Err(StoreError::Busy {
+        path: path.to_owned(),
     })
 }
 

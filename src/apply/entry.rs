@@ -81,7 +81,11 @@ pub(super) fn done(change: &Change, before: Option<&Owned>, seen: &Seen, at_secs
         Action::Create | Action::Update | Action::Replace => Some(Owned {
             state: OwnedState::Done,
             after: Some(seen.after.clone()),
-            changed_at_secs: Some(at_secs),
+            changed_at_secs: if change.changes_content() {
+                Some(at_secs)
+            } else {
+                before.and_then(|before| before.changed_at_secs)
+            },
             started_with: started_with(&change.keep, before, seen.invocation.as_deref(), Some(at_secs)),
             outputs: seen.outputs.clone(),
             ..entry(&change.spec, &change.keep)

@@ -44,6 +44,18 @@ pub struct Change {
     pub origins: Vec<Place>,
 }
 
+impl Change {
+    /// Says whether it alters what a consumer reads, and not only who may read it.
+    pub fn changes_content(&self) -> bool {
+        let only_attributes = |field: &str| ["owner", "group", "mode"].contains(&field);
+        match self.action {
+            Action::Create | Action::Replace | Action::Delete => true,
+            Action::Update => self.fields.iter().any(|field| !only_attributes(&field.field)),
+            Action::Forget => false,
+        }
+    }
+}
+
 /// What the manifest will hold of a changed resource, beside its spec.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Keep {

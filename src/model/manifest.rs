@@ -72,7 +72,7 @@ pub struct Owned {
     /// The digest of what was there right after the change: `None` while it is an intent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Digest>,
-    /// When it was last changed, in seconds of the host's own clock.
+    /// When its content was last changed, not only its owner or mode, in seconds of the host's own clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed_at_secs: Option<u64>,
     /// What a unit or container had consumed when muster last started it.

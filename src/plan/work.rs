@@ -155,7 +155,7 @@ impl<'a> Work<'a> {
         let changed_at_secs = same_host().filter_map(|id| owned(id)?.changed_at_secs).max();
         let is_unfinished =
             same_host().any(|id| owned(id).is_some_and(|owned| owned.state == OwnedState::Intent));
-        let changes_content = |id: &&ResourceId| self.change(id).is_some_and(changes_content);
+        let changes_content = |id: &&ResourceId| self.change(id).is_some_and(Change::changes_content);
         let changing = entry.restart_on.iter().filter(changes_content).cloned().collect();
         Consumed {
             digest: Digest::of_value(&parts),
@@ -288,16 +288,6 @@ impl<'a> Work<'a> {
                 .unwrap_or_default(),
             seen,
         }
-    }
-}
-
-/// Says whether a change alters what a consumer reads, and not only who may read it.
-fn changes_content(change: &Change) -> bool {
-    let only_attributes = |field: &str| ["owner", "group", "mode"].contains(&field);
-    match change.action {
-        Action::Create | Action::Replace | Action::Delete => true,
-        Action::Update => change.fields.iter().any(|field| !only_attributes(&field.field)),
-        Action::Forget => false,
     }
 }
 

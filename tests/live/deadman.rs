@@ -217,7 +217,7 @@ fn controller_that_is_killed_before_the_login_finds_everything_put_back() {
     let mut child = start(&project);
     wait_for(
         &fleet,
-        "test -e /var/lib/muster/switch/armed && pgrep -f 'sleep 20'",
+        "test -e /var/lib/muster/switch/armed && systemctl is-active slow.service | grep -q activating",
     );
     child.kill().expect("the controller can be killed");
     child.wait().expect("the controller ends");

@@ -261,7 +261,7 @@ fn state_of_log(bed: &Bed) -> String {
 }
 
 #[test]
-fn kill_before_the_journal_begins_leaves_nothing_to_resume_and_nothing_in_the_way() {
+fn kill_before_the_journal_begins_leaves_nothing_to_resume_and_a_reservation_to_break() {
     let bed = Bed::new(1);
     bed.project
         .module("[[file]]\npath = \"/srv/a\"\ncontent = \"1\\n\"\n");
@@ -288,6 +288,18 @@ fn kill_before_the_journal_begins_leaves_nothing_to_resume_and_nothing_in_the_wa
         assert_eq!(ran.code, 1, "{header}: {}", said(&ran));
         assert_said(&ran, &["has come to its end, or there is none"]);
     }
+    // What it had reserved stays so for ten minutes, unless somebody who knows better says that it is over.
+    let ran = bed.project.muster(&["apply", "-y", "--no-input"]);
+    assert_eq!(ran.code, 5, "{}", said(&ran));
+    let ran = bed.project.muster(&[
+        "lock",
+        "break",
+        "--reason",
+        "its controller was killed",
+        "-y",
+        "--no-input",
+    ]);
+    assert_eq!(ran.code, 0, "{}", said(&ran));
     bed.project.apply();
     assert_eq!(bed.sh("cat /srv/a"), "1\n");
 }

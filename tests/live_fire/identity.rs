@@ -130,11 +130,14 @@ fn other_machine_at_a_known_address_is_refused_by_its_key_and_held_by_its_manife
     assert_said(&ran, &[known, "key"]);
     fresh.sh("test ! -e /srv/a && test ! -e /var/lib/muster");
 
-    // Somebody also changed the key.
-    let trusted = moved.replace(
-        &bed.project.host_key(known),
-        &fresh.project.host_key(fresh.host()),
-    );
+    // Somebody also changed the key, and logs in with the one that the new machine takes.
+    let login = |bed: &Bed| bed.fleet.file("key").display().to_string();
+    let trusted = moved
+        .replace(
+            &bed.project.host_key(known),
+            &fresh.project.host_key(fresh.host()),
+        )
+        .replacen(&login(&bed), &login(&fresh), 1);
     bed.project.write("inventories/fleet.toml", &trusted);
     let ran = bed.project.muster(&["apply", "-y", "--no-input"]);
     assert_eq!(ran.code, 3, "{}", said(&ran));

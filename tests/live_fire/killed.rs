@@ -211,7 +211,7 @@ fn resume_after_a_kill_in_the_second_half_ends_as_an_undisturbed_run() {
         stop("torn", "applied", 30),
         stop("before", "gate_said", 1),
         stop("after", "gate_said", 2),
-        stop("after", "applied", 44),
+        stop("after", "applied", 42),
         stop("before", "ended", 1),
     ]);
 }

@@ -141,6 +141,10 @@ impl Guarded {
     /// Gives a run's reservation up.
     pub(super) fn unreserve(&mut self, run: &RunId) {
         self.reserved = self.reserved.take().filter(|reserved| reserved.run != *run);
+        // What the run locked before it was killed, and had no reason to lock again.
+        if self.lock.holder.as_ref() == Some(run) {
+            self.lock.holder = None;
+        }
     }
 
     /// Gives out the next token.

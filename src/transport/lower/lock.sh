@@ -92,10 +92,16 @@ reserve_host() { # WHO WAIT
 }
 
 unreserve_host() { # WAIT
-    [ -e "$state/reserved" ] || { printf 'end\n' && exit 0; }
+    [ -e "$state/reserved" ] || [ -e "$state/fence" ] || { printf 'end\n' && exit 0; }
     enter "$1"
-    read_claims
+    read_all
     [ "$claim_run" != "$run" ] || rm -f -- "$state/reserved"
+    # What this run locked before it was killed, and had no reason to lock again. Whoever comes next ends that connection.
+    if [ "$holder" = "$run" ]; then
+        until=0 lease=0 token=$seen
+        write_fence "$seen" - -
+        note release done
+    fi
     printf 'end\n'
 }
 

@@ -96,21 +96,6 @@ fn an_answer_that_is_not_whole_or_not_the_one_asked_for_is_an_error() {
 }
 
 #[test]
-fn an_answer_without_answers_leaves_everything_unknown() {
-    let liar = Liar::new("exit 0");
-    for lie in [
-        "begin; echo manifest-absent; echo end",
-        "begin; said machine x 0 ''; echo manifest-absent; echo end",
-        "begin; truth | grep -v -e '^stat ' -e '^passwd ' -e '^package ' -e '^command '",
-        "begin; truth | sed -e '/^stat /d' -e '/^group /d' -e '/^package /p' -e '/^command /p'; exit 0",
-        "begin; printf 'manifest-unreadable\\n'; echo end",
-    ] {
-        let told = assert_held(&liar, lie);
-        assert!([3, 4].contains(&told.code), "{lie}: {}", told.all());
-    }
-}
-
-#[test]
 fn what_a_host_says_of_itself_never_acts() {
     // Honest in form, and painted in every text that is shown: versions, names, files, errors.
     let lie = r#"begin

@@ -1,0 +1,149 @@
+//! Inspected containers: what a Docker engine says of one, in the normal form of [`super::container`].
+//!
+//! The values of environment variables that nobody declared public are prints from the beginning: they never enter this
+//! type in the clear. `compose::inspected` makes it from the engine's JSON.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::container::{Settings, is_default};
+use super::digest::Fingerprint;
+
+/// What an engine says of one container.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Inspected {
+    /// The engine's id, 64 hex digits.
+    pub id: String,
+    /// Its name, without the slash that the engine writes before it.
+    pub name: String,
+    /// The image as it was asked for when the container was made.
+    pub image: String,
+    /// The image that it runs.
+    pub runs: Image,
+    /// The environment, that of the image included.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, EnvValue>,
+    /// Everything else, as the engine holds it: what came from the image is not told apart yet.
+    pub settings: Settings,
+    /// Whether it is up, and how it ended.
+    pub state: State,
+    /// When each mounted file last changed (its ctime), by path on the host, in nanoseconds since 1970 by the host's
+    /// clock. Filled in by who looks; a file that is not there is absent.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub changed_at_nanos: BTreeMap<String, u64>,
+    /// What its engine does where nothing is said.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub engine: EngineDefaults,
+}
+
+/// The value of a variable in a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EnvValue {
+    /// It is declared public.
+    Public(String),
+    /// It is sensitive: its print under the host's salt.
+    Print(Fingerprint),
+}
+
+/// An image as an engine has it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Image {
+    /// The engine's id, `sha256:…` of its configuration.
+    pub id: String,
+    /// The names that it has there, `name:tag`.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub tags: BTreeSet<String>,
+    /// The digests under which registries know it, `name@sha256:…`.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub digests: BTreeSet<String>,
+    /// Its environment.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, EnvValue>,
+    /// What it sets for its containers: command, entrypoint, user, folder, labels, ports, health check, stop signal.
+    pub settings: Settings,
+    /// Paths at which it wants a volume.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub volumes: BTreeSet<String>,
+}
+
+/// Whether a container is up, and how it ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct State {
+    /// `created`, `running`, `paused`, `restarting`, `removing`, `exited` or `dead`.
+    pub status: String,
+    /// `starting`, `healthy`, `unhealthy`; `None` without a health check.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<String>,
+    /// When it was last started, in nanoseconds since 1970 by the host's clock; `None` if never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at_nanos: Option<u64>,
+    /// The status with which it ended.
+    pub exit_code: i64,
+    /// Whether the kernel killed it for its memory.
+    pub is_oom_killed: bool,
+    /// How often the engine started it again.
+    pub restarts: u64,
+}
+
+impl State {
+    /// Says whether its process runs.
+    pub fn is_running(&self) -> bool {
+        self.status == "running"
+    }
+}
+
+/// What an engine does where a container says nothing. `None` where nobody asked the engine; then it is not compared.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EngineDefaults {
+    /// The log driver: `LoggingDriver` of the engine's `/info`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_driver: Option<String>,
+    /// The runtime: `DefaultRuntime` of `/info`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<String>,
+    /// Whether it runs under control groups of version 1, where a container sees the host's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup_version: Option<u8>,
+}
+
+/// One field in which a container is not what it must be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ContainerChange {
+    /// The field, with what is there and what must be.
+    pub field: super::change::FieldChange,
+    /// What it takes.
+    pub effect: Effect,
+}
+
+/// What it takes to mend a field of a container, from the least to the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// The engine can change it while the container runs.
+    Update,
+    /// The container must be started, or started again.
+    Restart,
+    /// The container must go and come again.
+    Recreate,
+}
+
+/// How a container differs from what it must be.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Differences {
+    /// What differs, in the order of the fields.
+    pub changes: Vec<ContainerChange>,
+    /// Fields that could not be compared, since a secret or an output has no value now.
+    pub uncompared: Vec<String>,
+}
+
+impl Differences {
+    /// Returns the most that any of the changes takes; `None` where nothing differs.
+    pub fn effect(&self) -> Option<Effect> {
+        self.changes.iter().map(|change| change.effect).max()
+    }
+}

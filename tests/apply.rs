@@ -304,7 +304,7 @@ fn a_host_that_another_run_wrote_is_stale() {
         ["manifest: it is there, and was not; run 0123456789ab-2 wrote it"]
     );
     let basis = plan.basis.get_mut(&host("h1")).expect("a basis");
-    (basis.lineage, basis.generation) = (Some("l".to_owned()), 1);
+    (basis.lineage, basis.generation) = (Some("l-h1".to_owned()), 1);
     assert_eq!(
         stale(&plan),
         ["manifest: it has changed since; run 0123456789ab-2 wrote it"]

@@ -1,7 +1,11 @@
 //! Forms that outlive a release: every one ever written stays readable. A sample of each is kept for ever.
 
+use std::path::Path;
+
+use muster::model::event::Event;
 use muster::model::manifest::{Origin, OwnedState};
 use muster::model::manifest_text;
+use muster::store::journal;
 
 #[test]
 fn a_manifest_of_form_1_is_read_whole() {
@@ -35,6 +39,41 @@ fn a_manifest_of_form_1_is_read_whole() {
     assert_eq!(
         manifest_text::write(&manifest),
         text,
+        "what is read is written as it was"
+    );
+}
+
+#[test]
+fn a_journal_of_form_1_is_read_whole_with_every_event() {
+    let path = Path::new(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/formats/v1/run.journal.jsonl"
+    ));
+    let recorded = journal::read(path).unwrap();
+    assert_eq!(
+        (recorded.header.plan.as_str(), recorded.header.run.as_str()),
+        ("56db791bf424", "56db791bf424-1")
+    );
+    let undone = Event::Undone {
+        change: "file[/etc/a]@h2".parse().unwrap(),
+        error: None,
+        held: false,
+    };
+    assert_eq!(recorded.lines.len(), 18);
+    assert_eq!(
+        recorded.lines[14].event, undone,
+        "an event without a later field reads as it was meant"
+    );
+    assert!(recorded.is_unfinished());
+    let lines = recorded
+        .lines
+        .iter()
+        .map(|line| serde_json::to_string(line).unwrap());
+    let text = std::fs::read_to_string(path).unwrap();
+    let wanted: Vec<&str> = text.lines().skip(1).collect();
+    assert_eq!(
+        lines.collect::<Vec<_>>(),
+        wanted,
         "what is read is written as it was"
     );
 }

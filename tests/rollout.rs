@@ -120,6 +120,7 @@ fn undone(change: &ResourceId, error: Option<&str>) -> Event {
     Event::Undone {
         change: change.clone(),
         error: error.map(str::to_owned),
+        held: false,
     }
 }
 

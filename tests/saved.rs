@@ -43,6 +43,8 @@ fn plan() -> Plan {
         probes: Vec::new(),
         spec: json!({ "path": "/etc/long", "content": content }),
         keep: Keep::default(),
+        former: None,
+        back: None,
         gates: Vec::new(),
         modules: BTreeSet::new(),
         origins: Vec::new(),
@@ -56,6 +58,7 @@ fn plan() -> Plan {
     };
     Plan {
         fleet: "demo".parse().unwrap(),
+        purpose: Default::default(),
         inputs: BTreeMap::new(),
         basis: BTreeMap::new(),
         changes: [(target, change)].into(),

@@ -21,8 +21,6 @@ pub(super) struct Crew<'r, 'p> {
     pub(super) run: &'r Run<'p>,
     pub(super) claims: Claims,
     // INVARIANT: no guard of these is held across an await.
-    /// What each manifest owned when this session first looked, before it changed anything: what an undo brings back.
-    before: Mutex<BTreeMap<HostId, BTreeMap<ResourceKey, Owned>>>,
     /// What ran on each host when it was looked at before its wave: for each unit the name of its start.
     starts: Mutex<BTreeMap<ResourceId, String>>,
     /// What each manifest owns now.
@@ -34,7 +32,6 @@ impl<'r, 'p> Crew<'r, 'p> {
         Self {
             run,
             claims: Claims::new(run.ports.clone(), run.claimant(), reserved),
-            before: Mutex::default(),
             starts: Mutex::default(),
             owned: Mutex::default(),
         }
@@ -159,8 +156,6 @@ impl<'r, 'p> Crew<'r, 'p> {
             .present()
             .map(|Manifest { owned, .. }| owned.clone())
             .unwrap_or_default();
-        let mut before = self.before.lock().expect("nothing panics under it");
-        before.entry(host.clone()).or_insert_with(|| owned.clone());
         self.owned
             .lock()
             .expect("nothing panics under it")
@@ -170,16 +165,6 @@ impl<'r, 'p> Crew<'r, 'p> {
     /// Returns a manifest's entry as it is now.
     pub(super) fn owned(&self, host: &HostId, key: &ResourceKey) -> Option<Owned> {
         self.owned
-            .lock()
-            .expect("nothing panics under it")
-            .get(host)?
-            .get(key)
-            .cloned()
-    }
-
-    /// Returns a manifest's entry as it was before this session.
-    pub(super) fn owned_before(&self, host: &HostId, key: &ResourceKey) -> Option<Owned> {
-        self.before
             .lock()
             .expect("nothing panics under it")
             .get(host)?

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::model::change::{Action, Change, Keep};
 use crate::model::digest::Digest;
+use crate::model::id::ResourceKey;
 use crate::model::manifest::{Origin, Owned, OwnedState, StartedWith};
 use crate::model::op::{Op, UnitVerb};
 use crate::model::plan::Take;
@@ -17,6 +18,13 @@ use crate::model::plan::Take;
 pub(super) fn intent(change: &Change, before: Option<&Owned>, start: Option<&str>) -> Owned {
     let entry = entry(&change.spec, &change.keep);
     let kept = before.cloned().unwrap_or_else(|| entry.clone());
+    if let Some(back) = &change.back {
+        let known = before.or(back.entry.as_ref()).cloned().unwrap_or(entry);
+        return Owned {
+            state: OwnedState::Intent,
+            ..known
+        };
+    }
     match change.action {
         Action::Delete | Action::Forget => Owned {
             state: OwnedState::Intent,
@@ -74,8 +82,35 @@ pub(super) struct Seen {
     pub(super) invocation: Option<String>,
 }
 
-/// Returns what is written when a change was seen to its end; `None` takes the entry out.
-pub(super) fn done(change: &Change, before: Option<&Owned>, seen: &Seen, at_secs: u64) -> Option<Owned> {
+/// Returns what is written when a change was seen to its end; `None` takes an entry out.
+pub(super) fn ends(
+    change: &Change,
+    before: Option<&Owned>,
+    seen: &Seen,
+    at_secs: u64,
+) -> BTreeMap<ResourceKey, Option<Owned>> {
+    let key = change.target.key.clone();
+    if let Some(back) = &change.back {
+        return put_back(key, back.named.as_ref(), back.entry.as_ref());
+    }
+    let moved = change.keep.moved_from.iter().map(|moved| (moved.clone(), None));
+    let done = (key, done(change, before, seen, at_secs));
+    moved.chain([done]).collect()
+}
+
+/// Returns the entry of before a change, under the name that it had then.
+pub(super) fn put_back(
+    key: ResourceKey,
+    named: Option<&ResourceKey>,
+    entry: Option<&Owned>,
+) -> BTreeMap<ResourceKey, Option<Owned>> {
+    match named {
+        Some(named) => BTreeMap::from([(key, None), (named.clone(), entry.cloned())]),
+        None => BTreeMap::from([(key, entry.cloned())]),
+    }
+}
+
+fn done(change: &Change, before: Option<&Owned>, seen: &Seen, at_secs: u64) -> Option<Owned> {
     match change.action {
         Action::Delete | Action::Forget => None,
         Action::Create | Action::Update | Action::Replace => Some(Owned {

@@ -191,9 +191,7 @@ impl Crew<'_, '_> {
             let before = self.owned(host, change.keep.moved_from.as_ref().unwrap_or(key));
             match self.verified(host, change, outcome, outputs, is_seen) {
                 Ok(seen) => {
-                    entries.extend(change.keep.moved_from.clone().map(|moved| (moved, None)));
-                    let entry = entry::done(change, before.as_ref(), &seen, outcome.host_now_secs);
-                    entries.insert(key.clone(), entry);
+                    entries.extend(entry::ends(change, before.as_ref(), &seen, outcome.host_now_secs));
                     done.push((change, seen));
                 }
                 Err(why) => rest.push((*change, why)),
@@ -284,7 +282,9 @@ impl Crew<'_, '_> {
     }
 }
 
-fn probes(changes: &[&Change]) -> BTreeMap<crate::model::id::ResourceKey, Vec<crate::model::op::Probe>> {
+pub(super) fn probes(
+    changes: &[&Change],
+) -> BTreeMap<crate::model::id::ResourceKey, Vec<crate::model::op::Probe>> {
     changes
         .iter()
         .map(|change| (change.target.key.clone(), change.probes.clone()))

@@ -13,6 +13,7 @@ use crate::model::known::Known;
 use crate::model::manifest::{Owned, OwnedState};
 use crate::model::observation::{Answer, Observed};
 use crate::model::secret::Secret;
+use crate::model::undo::Back;
 use crate::ports::{Salt, Secrets};
 use crate::resource::{Actual, Consumed, Context, Spec};
 
@@ -41,6 +42,9 @@ pub(super) fn verify(change: &Change, answers: &[Answer], means: Means<'_>) -> R
     let spec = Spec::decode(change.target.key.kind.as_str(), &change.spec)?;
     let observed = spec.read(answers);
     let after = spec.seen(&observed);
+    if let Some(back) = &change.back {
+        return taken_back(back, &observed, after);
+    }
     match (change.action, &observed) {
         (_, Observed::Unknown(why)) => Err(format!("was applied, but could not be read again: {why}")),
         (Action::Forget, _) | (Action::Delete, Observed::Absent) => Ok(Seen {
@@ -91,6 +95,24 @@ fn has_restarted(change: &Change, spec: &Spec, actual: &Actual, owned: Option<&O
         OwnedState::Intent => !is_same,
         OwnedState::Done => is_same && Some(&started.consumed) == change.keep.consumed.as_ref(),
     }
+}
+
+/// A change that takes another back is held against what was there before that one, and not against what was wanted.
+fn taken_back(back: &Back, observed: &Observed<Actual>, after: Digest) -> Result<Seen, String> {
+    if let Observed::Unknown(why) = observed {
+        return Err(format!("was taken back, but could not be read again: {why}"));
+    }
+    if !back.is_reached(&after) {
+        return Err(format!(
+            "was taken back, but is not as it was before run {}",
+            back.run
+        ));
+    }
+    Ok(Seen {
+        after,
+        outputs: BTreeMap::new(),
+        invocation: None,
+    })
 }
 
 fn settled(change: &Change, spec: &Spec, actual: &Actual, means: Means<'_>) -> Result<(), String> {

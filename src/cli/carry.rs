@@ -12,7 +12,6 @@ use super::global::Global;
 use super::survey::transport_ports;
 use crate::apply::{self, DriveError, Ready, Refusal, Run, Start, Taken};
 use crate::model::body::Body;
-use crate::model::change::Undo;
 use crate::model::code;
 use crate::model::diagnostic::{Diagnostic, Diagnostics, Sources};
 use crate::model::event::{Event, Task};
@@ -321,17 +320,16 @@ fn sources(plan: &Plan) -> BTreeSet<SecretSource> {
     let mut sources: BTreeSet<SecretSource> = BTreeSet::new();
     let mut take = |body: &Body| sources.extend(body.secrets().map(|secret| secret.source.clone()));
     for (id, change) in &plan.changes {
-        let undo: &[Op] = match &change.undo {
-            Undo::Exact(ops) | Undo::Inverse { ops, .. } => ops,
-            Undo::Impossible(_) => &[],
-        };
+        let undo = change.undo.ops().unwrap_or_default();
         change
             .ops
             .iter()
             .chain(undo)
             .flat_map(Op::bodies)
             .for_each(&mut take);
-        if let Ok(spec) = Spec::decode(id.key.kind.as_str(), &change.spec) {
+        // What takes another change back is held against what was there, not against what is wanted.
+        let spec = Spec::decode(id.key.kind.as_str(), &change.spec);
+        if let (Ok(spec), None) = (spec, &change.back) {
             spec.printed().into_iter().for_each(&mut take);
         }
     }
@@ -430,7 +428,8 @@ pub fn fail(console: &mut Console, found: Diagnostic) -> Exit {
     fail_all(console, [found])
 }
 
-fn fail_all(console: &mut Console, found: impl IntoIterator<Item = Diagnostic>) -> Exit {
+/// Shows diagnostics and returns the exit code of an error.
+pub fn fail_all(console: &mut Console, found: impl IntoIterator<Item = Diagnostic>) -> Exit {
     let mut all = Diagnostics::default();
     all.extend(found);
     console.diagnostics(&all, &Sources::default());

@@ -86,7 +86,10 @@ fn is_held_back(why: &HeldWhy) -> bool {
         | HeldWhy::Wipes(_)
         | HeldWhy::NoSwitch(_)
         | HeldWhy::NoRoom(_)
-        | HeldWhy::LeftOut(_) => true,
+        | HeldWhy::LeftOut(_)
+        | HeldWhy::ChangedSince(_)
+        | HeldWhy::UndoExpired(_)
+        | HeldWhy::CannotUndo(_) => true,
         HeldWhy::Unreachable(_)
         | HeldWhy::Unknown(_)
         | HeldWhy::NotOurs(_)

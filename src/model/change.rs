@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::diagnostic::Place;
 use super::digest::{Digest, Fingerprint};
 use super::gate::Gate;
-use super::id::{ModuleName, OutputRef, ResourceId, ResourceKey};
-use super::op::{Op, Probe};
+use super::id::{ModuleName, OutputRef, ResourceId, ResourceKey, RunId};
+use super::manifest::Owned;
+use super::op::{Op, Probe, UnitVerb};
+use super::undo::Back;
 
 /// What is done to one resource. A plan has at most one for each, so the resource's id names the change too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +38,12 @@ pub struct Change {
     pub spec: serde_json::Value,
     /// The entry's further fields in the manifest.
     pub keep: Keep,
+    /// What the manifest says of it now, under its own name or under [`Keep::moved_from`]: what an undo puts back there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<Owned>,
+    /// What comes back, if this takes a change of an earlier run back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back: Option<Back>,
     /// What must hold after the change, before what needs it begins.
     pub gates: Vec<Gate>,
     /// The modules that declare it.
@@ -179,6 +187,10 @@ pub enum Reason {
     Unfinished,
     /// Its kind cannot change this field in place.
     Immutable(String),
+    /// It is no longer declared, and holds what muster did not make.
+    NotEmpty,
+    /// A run changed it, and that is taken back.
+    TakenBack(RunId),
 }
 
 impl fmt::Display for Reason {
@@ -202,6 +214,8 @@ impl fmt::Display for Reason {
             Self::LostOn(ids) => write!(f, "it is lost when {} changes", list(ids)),
             Self::Unfinished => f.write_str("an earlier run began it and did not see its end"),
             Self::Immutable(field) => write!(f, "`{field}` cannot change in place"),
+            Self::NotEmpty => f.write_str("it is no longer declared, and holds what muster did not make"),
+            Self::TakenBack(run) => write!(f, "it takes back what run {run} did"),
         }
     }
 }
@@ -233,4 +247,20 @@ pub enum Undo {
     },
     /// It cannot be undone, and why.
     Impossible(String),
+}
+
+impl Undo {
+    /// Returns the steps; `None` where it cannot be undone.
+    pub fn ops(&self) -> Option<&[Op]> {
+        match self {
+            Self::Exact(ops) | Self::Inverse { ops, .. } => Some(ops),
+            Self::Impossible(_) => None,
+        }
+    }
+
+    /// Says whether the undo starts something, or lets it read its configuration again: what it consumes comes back first.
+    pub fn starts(&self) -> bool {
+        let starts = |op: &Op| matches!(op, Op::ControlUnit { verb, .. } if *verb != UnitVerb::Stop);
+        self.ops().is_some_and(|ops| ops.iter().any(starts))
+    }
 }

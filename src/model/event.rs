@@ -191,6 +191,9 @@ pub enum Event {
         change: ResourceId,
         /// Why not, if it could not.
         error: Option<String>,
+        /// Whether it was left alone on purpose, since others changed it or what stands on it stays: `error` says which.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        held: bool,
     },
     /// A gate opened or shut.
     GateSaid {

@@ -33,5 +33,6 @@ pub mod secret;
 pub mod selector;
 pub mod switch;
 pub mod target;
+pub mod undo;
 pub mod value;
 pub mod wave;

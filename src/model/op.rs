@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::body::Body;
-use super::id::OutputRef;
+use super::id::{OutputRef, RunId};
 
 /// One step whose half-done state a probe can tell. Every op may be done twice with the effect of once.
 ///
@@ -68,10 +68,14 @@ pub enum Op {
         /// The absolute path.
         path: String,
     },
-    /// Puts back what the guard kept of a path in this run's undo store, or removes the path if nothing was there.
+    /// Puts back what the guard kept of a path in a run's undo store, or removes the path if nothing was there. Fails if
+    /// what is there is not what that run left: then others changed it since.
     Restore {
         /// The absolute path.
         path: String,
+        /// The run that touched it; `None` is the present one. What is there now is kept first for the present run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        run: Option<RunId>,
     },
     /// Makes or changes a group.
     Group {
@@ -230,6 +234,14 @@ pub enum SettingValue {
 }
 
 impl Op {
+    /// Restores a path from what the present run kept of it.
+    pub fn restore(path: impl Into<String>) -> Self {
+        Self::Restore {
+            path: path.into(),
+            run: None,
+        }
+    }
+
     /// Returns the bodies that the op writes, in which secrets and outputs may stand.
     pub fn bodies(&self) -> Vec<&Body> {
         match self {
@@ -322,7 +334,7 @@ pub enum Probe {
     ///
     /// Answer, status 0: lines `key=value`: `type` (`absent`, `file`, `directory`, `link`, `other`); then for what is there
     /// `mode` (octal, four digits), `owner`, `group`, `size` (bytes), `changed` (ctime in seconds); for a link `to`; for a
-    /// directory `empty` (`yes`, `no`); for a file one of `sha256`, `print` (salted), or `opaque=yes` (a print was asked for
+    /// directory `empty` (`yes`, `no`) and `entries` (how many things are in it, at most 1000); for a file one of `sha256`, `print` (salted), or `opaque=yes` (a print was asked for
     /// and the host has no salt yet). Where content was asked for and is UTF-8 and not longer than the limit: one empty
     /// line, then the content to the end of the answer. A path that cannot be read has a status other than 0.
     Path {
@@ -374,6 +386,16 @@ pub enum Probe {
         format: SettingsFormat,
         /// The keys that are wanted, and whether each is secret.
         keys: BTreeMap<String, bool>,
+    },
+    /// What the guard kept of a path that a run touched.
+    ///
+    /// Answer, status 0: lines `store=yes` or `store=no` (the run's undo store is still there) and `left=yes` or `left=no`
+    /// (what is at the path is what the run found or left there).
+    Kept {
+        /// The run.
+        run: RunId,
+        /// The absolute path.
+        path: String,
     },
     /// A shell script of a module that tells whether a command is needed, and its outputs.
     ///

@@ -20,7 +20,7 @@ impl fmt::Display for Op {
             Self::Link { path, to } => format!("link {path} to {to}"),
             Self::RemoveFile { path } => format!("remove {path}"),
             Self::RemoveDirectory { path } => format!("remove directory {path}"),
-            Self::Restore { path } => format!("restore {path}"),
+            Self::Restore { path, .. } => format!("restore {path}"),
             Self::Group { name, .. } => format!("make or change group {name}"),
             Self::RemoveGroup { name } => format!("remove group {name}"),
             Self::Account { name, .. } => format!("make or change account {name}"),

@@ -9,7 +9,8 @@ use super::aim::Aimed;
 use super::change::{Change, Keep};
 use super::digest::Digest;
 use super::hook::Hook;
-use super::id::{FleetName, HostId, PlanId, ResourceId, ResourceKey};
+use super::id::{FleetName, HostId, PlanId, ResourceId, ResourceKey, RunId};
+use super::manifest::Owned;
 use super::op::Probe;
 use super::switch::Switch;
 use super::target::Target;
@@ -23,6 +24,9 @@ pub const PLAN_FORMAT: u32 = 2;
 pub struct Plan {
     /// The fleet.
     pub fleet: FleetName,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Purpose::is_declared")]
+    pub purpose: Purpose,
     /// The digests of the files that it was made from, by path.
     pub inputs: BTreeMap<String, Digest>,
     /// What it rests on, by host that it changes.
@@ -91,6 +95,28 @@ pub struct Take {
     /// Values that it produced, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, String>,
+    /// What the manifest says of it now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<Owned>,
+}
+
+/// What a plan is for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// To make the fleet what is declared.
+    #[default]
+    Declared,
+    /// To take back what a run did.
+    Rollback(RunId),
+    /// To take away what muster made.
+    Destroy,
+}
+
+impl Purpose {
+    fn is_declared(&self) -> bool {
+        *self == Self::Declared
+    }
 }
 
 /// Something that is wanted and not planned.
@@ -151,6 +177,12 @@ pub enum HeldWhy {
     MissingTool(String),
     /// It would change and was left out by the caller, though something that is wanted rests on it.
     LeftOut(String),
+    /// What is there is no longer what the run left, and why that is so.
+    ChangedSince(String),
+    /// What the run kept for its undo is no longer there.
+    UndoExpired(RunId),
+    /// Nothing can undo it, and why.
+    CannotUndo(String),
 }
 
 impl fmt::Display for HeldWhy {
@@ -174,6 +206,12 @@ impl fmt::Display for HeldWhy {
             Self::NoRoom(why) => f.write_str(why),
             Self::LeftOut(by) => f.write_str(by),
             Self::MissingTool(tool) => write!(f, "`{tool}` is missing on the host"),
+            Self::ChangedSince(why) => write!(f, "{why}; it stays as it is"),
+            Self::UndoExpired(run) => write!(
+                f,
+                "what run {run} kept for its undo is gone; a host keeps that of the last five runs"
+            ),
+            Self::CannotUndo(why) => write!(f, "cannot be undone: {why}"),
         }
     }
 }

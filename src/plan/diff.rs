@@ -23,6 +23,8 @@ pub struct HostDiff {
     pub held: Vec<Held>,
     /// The digest of what was there, for every resource that is changed.
     pub seen: BTreeMap<ResourceKey, Digest>,
+    /// How many things lie in what is deleted, where there are some.
+    holding: BTreeMap<ResourceKey, u64>,
 }
 
 /// One host as the planner sees it.
@@ -95,7 +97,7 @@ impl HostDiff {
         let seen = spec.seen(&there);
         let keep = keep(entry, owned, observed, consumed, moved_from);
         if is_settled {
-            return self.settle(key, entry, keep, observed, seen);
+            return self.settle(key, entry, keep, observed, (seen, owned));
         }
         let action = match observed {
             Observed::Absent => Action::Create,
@@ -133,6 +135,8 @@ impl HostDiff {
                 starts: starts(spec, action, &fields),
                 ..keep
             },
+            former: owned.cloned(),
+            back: None,
             gates: entry.gates.clone(),
             modules: entry.modules.clone(),
             origins: entry.origins.clone(),
@@ -149,7 +153,7 @@ impl HostDiff {
         entry: &Entry,
         keep: Keep,
         observed: &Observed<Actual>,
-        seen: Digest,
+        (seen, owned): (Digest, Option<&Owned>),
     ) {
         let spec = entry.spec.encode();
         let outputs = observed
@@ -165,6 +169,7 @@ impl HostDiff {
             probes,
             after: seen,
             outputs,
+            former: owned.cloned(),
         });
     }
 
@@ -184,6 +189,29 @@ impl HostDiff {
             if !input.desired.entries.contains_key(key) && !renamed.contains(key) {
                 self.remove_one(input, key, owned);
             }
+        }
+        self.leave_what_holds_others();
+    }
+
+    /// A directory goes only when it is empty: one that holds more than what goes with it is forgotten. The deepest is judged
+    /// first, since what is in its parent depends on it.
+    fn leave_what_holds_others(&mut self) {
+        let mut holding: Vec<(ResourceKey, u64)> = std::mem::take(&mut self.holding).into_iter().collect();
+        holding.sort_by_key(|(key, _)| std::cmp::Reverse(key.name.split('/').count()));
+        for (key, holds) in holding {
+            let is_in = |other: &Change| {
+                let parent = other.target.key.name.rsplit_once('/').map(|(parent, _)| parent);
+                other.action == Action::Delete && parent == Some(key.name.as_str())
+            };
+            let going = self.changes.values().filter(|change| is_in(change)).count() as u64;
+            let Some(change) = self.changes.get_mut(&key).filter(|_| holds > going) else {
+                continue;
+            };
+            change.action = Action::Forget;
+            change.reasons = vec![Reason::NotEmpty];
+            change.disruption = Disruption::None;
+            change.ops.clear();
+            change.undo = Undo::Exact(Vec::new());
         }
     }
 
@@ -216,6 +244,10 @@ impl HostDiff {
                 }
             }
         };
+        let holds = observed.present().map_or(0, |actual| spec.holds(actual));
+        if action == Action::Delete && holds > 0 {
+            self.holding.insert(key.clone(), holds);
+        }
         let context = Context {
             known: input.known,
             owned: Some(owned),
@@ -255,6 +287,8 @@ impl HostDiff {
                 needs: owned.needs.clone(),
                 ..Keep::default()
             },
+            former: Some(owned.clone()),
+            back: None,
             gates: Vec::new(),
             modules: BTreeSet::new(),
             origins: Vec::new(),

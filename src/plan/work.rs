@@ -1,7 +1,7 @@
 //! A plan in the making: every host compared, what must wait held, what is left ordered and cut.
 
 mod aim;
-mod hold;
+pub(super) mod hold;
 mod needs;
 mod switch;
 
@@ -12,10 +12,11 @@ use crate::model::aim::Aimed;
 use crate::model::change::{Action, Change};
 use crate::model::digest::Digest;
 use crate::model::id::{HostId, ResourceId, ResourceKey};
+use crate::model::inventory::Inventory;
 use crate::model::known::Known;
 use crate::model::manifest::OwnedState;
 use crate::model::observation::HostView;
-use crate::model::plan::{Basis, Held, HeldWhat, HeldWhy, Note, Plan};
+use crate::model::plan::{Basis, Held, HeldWhat, HeldWhy, Note, Plan, Purpose};
 use crate::resource::Consumed;
 use crate::resource::desired::{DesiredHost, Entry};
 
@@ -239,6 +240,7 @@ impl<'a> Work<'a> {
             .filter_map(|host| Some((host.clone(), input.inventory.hosts.get(host)?.target.clone())));
         Plan {
             fleet: input.inventory.name.clone(),
+            purpose: Purpose::Declared,
             inputs: input.inputs.clone(),
             hosts: hosts.collect(),
             basis,
@@ -268,7 +270,6 @@ impl<'a> Work<'a> {
 
     fn basis(&self, host: &HostId, seen: BTreeMap<ResourceKey, Digest>) -> Basis {
         let view = self.input.seen.hosts.get(host);
-        let manifest = view.and_then(|view| view.manifest.present());
         let facts = view.and_then(|view| view.facts.as_ref());
         let read = self
             .input
@@ -277,22 +278,31 @@ impl<'a> Work<'a> {
             .get(host)
             .map(|desired| &desired.facts_read);
         Basis {
-            lineage: manifest.map(|manifest| manifest.lineage.clone()),
-            generation: manifest.map_or(0, |manifest| manifest.generation),
-            former: manifest
-                .map(|manifest| (manifest.fleet.clone(), manifest.host.clone()))
-                .filter(|former| *former != (self.input.inventory.name.clone(), host.clone())),
             facts: facts
                 .zip(read)
                 .map(|(facts, read)| facts.digests(read))
                 .unwrap_or_default(),
             seen,
+            ..manifest_basis(self.input.inventory, host, view)
         }
     }
 }
 
+/// Returns the basis that a host's manifest gives.
+pub(super) fn manifest_basis(inventory: &Inventory, host: &HostId, view: Option<&HostView>) -> Basis {
+    let manifest = view.and_then(|view| view.manifest.present());
+    Basis {
+        lineage: manifest.map(|manifest| manifest.lineage.clone()),
+        generation: manifest.map_or(0, |manifest| manifest.generation),
+        former: manifest
+            .map(|manifest| (manifest.fleet.clone(), manifest.host.clone()))
+            .filter(|former| *former != (inventory.name.clone(), host.clone())),
+        ..Basis::default()
+    }
+}
+
 /// Ranks kinds so that neighbours batch well and services start late, where needs leave a choice.
-fn rank(id: &ResourceId) -> usize {
+pub(super) fn rank(id: &ResourceId) -> usize {
     let order = [
         "group",
         "account",

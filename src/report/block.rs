@@ -157,7 +157,10 @@ fn is_told(reason: &Reason, action: Action) -> bool {
         | Reason::StartedWithOld
         | Reason::LostOn(_)
         | Reason::Unfinished
-        | Reason::Immutable(_) => true,
+        | Reason::Immutable(_)
+        | Reason::NotEmpty => true,
+        // The plan's first line says it of all of them.
+        Reason::TakenBack(_) => false,
     }
 }
 

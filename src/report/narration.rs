@@ -121,7 +121,9 @@ impl<'p> Narration<'p> {
                 unknown,
             } => self.seen_failed(at, change, why, tail, *unknown),
             Event::Recorded { host, error } => self.recorded(at, host, error.as_deref()),
-            Event::Undone { change, error } => vec![self.undone(at, change, error.as_deref())],
+            Event::Undone { change, error, held } => {
+                vec![self.undone(at, change, error.as_deref(), *held)]
+            }
             Event::GateSaid { gate, open, why } => vec![self.gate_said(at, gate, *open, why)],
             Event::HookSaid {
                 hook,
@@ -315,8 +317,14 @@ impl<'p> Narration<'p> {
         }
     }
 
-    fn undone(&self, at: Timestamp, id: &ResourceId, error: Option<&str>) -> Line {
+    fn undone(&self, at: Timestamp, id: &ResourceId, error: Option<&str>, held: bool) -> Line {
         match error {
+            Some(why) if held => self.line(
+                at,
+                Tone::Warn,
+                Some(&id.host),
+                &format!("not undone: {}: {why}", id.key),
+            ),
             None => self.line(at, Tone::Warn, Some(&id.host), &format!("undone: {}", id.key)),
             Some(why) => self.line(
                 at,

@@ -13,7 +13,7 @@ use super::switch;
 use crate::model::aim::Along;
 use crate::model::change::Change;
 use crate::model::id::HostId;
-use crate::model::plan::{HeldWhat, HeldWhy, Plan};
+use crate::model::plan::{HeldWhat, HeldWhy, Plan, Purpose};
 use crate::model::wave::{Wave, WaveKind};
 
 /// The number of the form of JSON reports.
@@ -26,7 +26,7 @@ pub fn page(plan: &Plan, extent: Extent) -> Page {
         0,
         format!("Plan {} for fleet {}", plan.id(), plan.fleet),
     );
-    let mut lines = Vec::new();
+    let mut lines = purpose(plan);
     for block in block::fold(plan) {
         lines.extend(block.planned(extent));
         lines.push(Line::blank());
@@ -47,6 +47,16 @@ pub fn page(plan: &Plan, extent: Extent) -> Page {
         lines,
         sum: Line::new(Tone::Head, 0, sum(plan)),
     }
+}
+
+/// Says what a plan is for, where that is not to make the fleet what is declared.
+fn purpose(plan: &Plan) -> Vec<Line> {
+    let text = match &plan.purpose {
+        Purpose::Declared => return Vec::new(),
+        Purpose::Rollback(run) => format!("Takes back what run {run} did on {}.", plan.fleet),
+        Purpose::Destroy => format!("Takes away what muster made on {}.", plan.fleet),
+    };
+    vec![Line::new(Tone::Head, 0, text), Line::blank()]
 }
 
 /// Returns the last line: what would be done in numbers, and whether that is all.
@@ -263,7 +273,8 @@ pub fn json_lines(plan: &Plan) -> String {
         json!({ "type": "format", "format": JSON_FORMAT, "report": "plan", "version": env!("CARGO_PKG_VERSION") }),
         json!({
             "type": "plan", "id": plan.id(), "digest": plan.digest(), "fleet": plan.fleet,
-            "fleet_size": plan.fleet_size, "limited_to": plan.limited_to, "aimed": plan.aimed,
+            "purpose": plan.purpose, "fleet_size": plan.fleet_size, "limited_to": plan.limited_to,
+            "aimed": plan.aimed,
         }),
     ];
     objects.extend(plan.changes.values().map(change));
@@ -289,6 +300,16 @@ fn change(change: &Change) -> Value {
     if change.spec["sensitive"] == json!(true) {
         object["spec"]["content"] = json!("(secret)");
         object["ops"] = json!("(secret)");
+    }
+    // So may a content that the manifest knows from before.
+    let formers = ["/former", "/back/entry"].map(|at| format!("{at}/spec"));
+    for former in formers {
+        if let Some(spec) = object
+            .pointer_mut(&former)
+            .filter(|spec| spec["sensitive"] == json!(true))
+        {
+            spec["content"] = json!("(secret)");
+        }
     }
     object
 }

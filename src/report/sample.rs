@@ -36,6 +36,8 @@ pub fn change(target: ResourceId, action: Action, fields: Vec<FieldChange>, spec
         probes: Vec::new(),
         spec,
         keep: Keep::default(),
+        former: None,
+        back: None,
         gates: Vec::new(),
         modules: BTreeSet::new(),
         origins: Vec::new(),
@@ -53,6 +55,7 @@ pub fn plan(changes: Vec<Change>) -> Plan {
     };
     Plan {
         fleet: "demo".parse().unwrap(),
+        purpose: Default::default(),
         inputs: BTreeMap::new(),
         basis: BTreeMap::new(),
         waves: if changes.is_empty() {
@@ -245,5 +248,6 @@ pub fn take() -> Take {
         probes: Vec::new(),
         after: Digest::of("x"),
         outputs: BTreeMap::new(),
+        former: None,
     }
 }

@@ -333,7 +333,7 @@ impl Kind for AuthorizedKeys {
             Op::MakeDirectory { path, .. }
             | Op::WriteFile { path, .. }
             | Op::SetAttributes { path, .. }
-            | Op::RemoveFile { path } => Some(Op::Restore { path }),
+            | Op::RemoveFile { path } => Some(Op::restore(path)),
             _ => None,
         });
         Undo::Exact(ops.collect())

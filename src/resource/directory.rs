@@ -48,6 +48,9 @@ pub struct ActualDirectory {
     pub kind: String,
     /// Owner, group, mode.
     pub attributes: Attributes,
+    /// How many things are in it. No part of what is compared.
+    #[serde(skip)]
+    pub entries: u64,
 }
 
 impl Directory {
@@ -99,6 +102,11 @@ impl Kind for Directory {
             Ok(ActualDirectory {
                 attributes: answer.attributes()?,
                 kind: answer.kind.clone(),
+                entries: answer
+                    .get("entries")
+                    .ok()
+                    .and_then(|n| n.parse().ok())
+                    .unwrap_or(0),
             })
         })
     }
@@ -146,9 +154,11 @@ impl Kind for Directory {
     }
 
     fn undo(&self, _step: &Step<'_, ActualDirectory>) -> Undo {
-        Undo::Exact(vec![Op::Restore {
-            path: self.path.clone(),
-        }])
+        path::restored(&self.path)
+    }
+
+    fn holds(&self, actual: &ActualDirectory) -> u64 {
+        actual.entries
     }
 
     fn never_deleted(&self) -> Option<String> {

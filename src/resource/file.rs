@@ -221,9 +221,7 @@ impl Kind for File {
     }
 
     fn undo(&self, _step: &Step<'_, ActualFile>) -> Undo {
-        Undo::Exact(vec![Op::Restore {
-            path: self.path.clone(),
-        }])
+        path::restored(&self.path)
     }
 
     fn never_deleted(&self) -> Option<String> {

@@ -102,6 +102,11 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned + JsonSchema {
         None
     }
 
+    /// Returns how many things lie in it that go before it does, whoever made them. Only a directory holds some.
+    fn holds(&self, _actual: &Self::Actual) -> u64 {
+        0
+    }
+
     /// Returns the digest of what a consumer reads of it: for a file its content, not its mode.
     ///
     /// Holes stay holes. A salt that the host does not have yet, or an output that is not known yet, must not make the
@@ -440,6 +445,15 @@ macro_rules! kinds {
                 match self { $(Self::$kind(spec) => spec.patience(),)* }
             }
 
+            /// As [`Kind::holds`].
+            pub fn holds(&self, actual: &Actual) -> u64 {
+                match (self, actual) {
+                    $((Self::$kind(spec), Actual::$kind(actual)) => spec.holds(actual),)*
+                    #[allow(unreachable_patterns)]
+                    _ => unreachable!("a spec is asked about what it read itself"),
+                }
+            }
+
             /// As [`Kind::consumed`].
             pub fn consumed(&self) -> Digest {
                 match self { $(Self::$kind(spec) => spec.consumed(),)* }
@@ -544,6 +558,7 @@ mod package;
 mod path;
 mod sample;
 mod settings;
+pub mod since;
 mod symlink;
 mod sysctl;
 mod unit;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::change::{FieldChange, Shown};
+use crate::model::change::{FieldChange, Shown, Undo};
 use crate::model::digest::{Digest, Fingerprint};
 use crate::model::id::ResourceKey;
 use crate::model::known::Comparable;
@@ -109,6 +109,16 @@ pub fn remove(path: String, kind: Option<&str>) -> Op {
         Op::RemoveDirectory { path }
     } else {
         Op::RemoveFile { path }
+    }
+}
+
+/// Returns how a change of a path is undone: from what the guard kept, unless an identity would be overwritten by that.
+pub fn restored(path: &str) -> Undo {
+    match identity(path) {
+        Some(_) => {
+            Undo::Impossible("it belongs to an identity, which is never put back over another".to_owned())
+        }
+        None => Undo::Exact(vec![Op::restore(path)]),
     }
 }
 

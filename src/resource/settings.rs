@@ -351,9 +351,7 @@ impl Kind for Settings {
     }
 
     fn undo(&self, _step: &Step<'_, ActualSettings>) -> Undo {
-        Undo::Exact(vec![Op::Restore {
-            path: self.path.clone(),
-        }])
+        path::restored(&self.path)
     }
 
     fn never_deleted(&self) -> Option<String> {

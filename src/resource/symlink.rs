@@ -118,9 +118,7 @@ impl Kind for Symlink {
     }
 
     fn undo(&self, _step: &Step<'_, ActualSymlink>) -> Undo {
-        Undo::Exact(vec![Op::Restore {
-            path: self.path.clone(),
-        }])
+        path::restored(&self.path)
     }
 
     fn never_deleted(&self) -> Option<String> {

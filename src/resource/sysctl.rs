@@ -161,11 +161,10 @@ impl Kind for Sysctl {
 
     fn undo(&self, step: &Step<'_, ActualSysctl>) -> Undo {
         match step.before.present() {
-            Some(before) if step.action != Action::Delete => Undo::Exact(vec![
-                self.op(before.value.clone()),
-                Op::Restore { path: self.file() },
-            ]),
-            _ => Undo::Exact(vec![Op::Restore { path: self.file() }]),
+            Some(before) if step.action != Action::Delete => {
+                Undo::Exact(vec![self.op(before.value.clone()), Op::restore(self.file())])
+            }
+            _ => Undo::Exact(vec![Op::restore(self.file())]),
         }
     }
 }

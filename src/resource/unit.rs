@@ -329,9 +329,9 @@ impl Unit {
             .iter()
             .any(|field| step.has(field))
         {
-            ops.push(Op::Restore { path: self.path() });
+            ops.push(Op::restore(self.path()));
         }
-        if step.has("content") {
+        if step.has("content") || (step.has("started_with") && consumes_units(step)) {
             ops.push(Op::ReloadUnits);
         }
         if step.has("enabled") {
@@ -534,7 +534,7 @@ impl Kind for Unit {
             (Action::Delete, Observed::Present(before)) => {
                 let mut ops = Vec::new();
                 if self.content.is_some() {
-                    ops.extend([Op::Restore { path: self.path() }, Op::ReloadUnits]);
+                    ops.extend([Op::restore(self.path()), Op::ReloadUnits]);
                 }
                 ops.extend(before.is_enabled().then(|| self.enable(true)));
                 ops.extend(before.is_running().then(|| self.control(UnitVerb::Start)));
@@ -547,7 +547,7 @@ impl Kind for Unit {
                 let stop = [self.control(UnitVerb::Stop), self.enable(false)];
                 Undo::Exact(
                     stop.into_iter()
-                        .chain([Op::Restore { path: self.path() }, Op::ReloadUnits])
+                        .chain([Op::restore(self.path()), Op::ReloadUnits])
                         .collect(),
                 )
             }

@@ -7,6 +7,7 @@ use crate::model::event::{GateId, Task};
 use crate::model::hook::Moment;
 use crate::model::id::{HostId, ResourceId};
 use crate::model::op::Op;
+use crate::model::undo;
 use crate::model::wave::OnFailure;
 
 use super::Rollout;
@@ -397,13 +398,11 @@ impl<'p> Rollout<'p> {
     }
 
     fn undo(&mut self, host: &'p HostId) -> Option<Task> {
-        let changes: Vec<ResourceId> = self
-            .run(host)
-            .ended
-            .iter()
-            .rev()
+        let ended: Vec<&ResourceId> = self.run(host).ended.clone();
+        let changes: Vec<ResourceId> = undo::order(&self.plan.changes, &ended)
+            .into_iter()
             .filter(|id| self.can_undo(id))
-            .map(|id| (*id).clone())
+            .cloned()
             .collect();
         let run = self.run_mut(host);
         run.is_undo_asked = true;

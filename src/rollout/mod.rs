@@ -93,7 +93,7 @@ impl<'p> Rollout<'p> {
                 change, why, unknown, ..
             } => self.failed(change, why, *unknown),
             Event::Recorded { host, error } => self.recorded(host, error.as_deref()),
-            Event::Undone { change, error } => self.undone(change, error.as_deref()),
+            Event::Undone { change, error, held } => self.undone(change, error.as_deref(), *held),
             Event::GateSaid { gate, open, why } => self.gate_said(gate, *open, why),
             Event::HookSaid { hook, error, .. } => self.hook_said(hook, error.as_deref()),
             Event::Interrupted => self.stops.interrupted = true,
@@ -235,7 +235,7 @@ impl<'p> Rollout<'p> {
         }
     }
 
-    fn undone(&mut self, change: &ResourceId, error: Option<&str>) {
+    fn undone(&mut self, change: &ResourceId, error: Option<&str>, held: bool) {
         let Some((id, _)) = self.plan.changes.get_key_value(change) else {
             return;
         };
@@ -248,6 +248,8 @@ impl<'p> Rollout<'p> {
                 host.doing.end(id);
                 self.changes.insert(id, State::Undone);
             }
+            // It stays as it is, on purpose: whatever it came to before is still so.
+            Some(_) if held => host.doing.end(id),
             // Whatever hinders one undo is not understood, so nothing is done on top of it, here or elsewhere.
             Some(error) => {
                 host.doing = Doing::Nothing;

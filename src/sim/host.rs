@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::keyed;
 use crate::model::body::Body;
+use crate::model::id::RunId;
 use crate::model::op::{Op, SettingValue, UnitVerb};
 use crate::model::secret::Secret;
 use crate::ports::Secrets;
@@ -79,8 +80,8 @@ pub struct Host {
     pub veils: Vec<Veil>,
     /// The salt of its fingerprints; a first lock makes it.
     pub salt: Option<Vec<u8>>,
-    /// What was at each path before the first op of a run, by run. `None` where nothing was.
-    pub kept: BTreeMap<String, BTreeMap<String, Option<Node>>>,
+    /// What each run found at the paths that it touched, and then everything that it left there, by run. `None` is nothing.
+    pub kept: BTreeMap<String, BTreeMap<String, Vec<Option<Node>>>>,
     /// The run for which things are kept now.
     pub run: String,
 }
@@ -109,13 +110,13 @@ impl Host {
         host
     }
 
-    /// Begins a run: what is there before each path's first op is kept for its undo. The last five runs' stay.
+    /// Begins a run: what is there before each path's first op is kept for its undo. Those of the five runs before stay.
     pub fn begin(&mut self, run: &str) {
         run.clone_into(&mut self.run);
         self.kept.entry(run.to_owned()).or_default();
-        while self.kept.len() > 5 {
+        while self.kept.len() > 6 {
             let oldest = self.kept.keys().find(|kept| *kept != run).cloned();
-            self.kept.remove(&oldest.expect("there are more than five"));
+            self.kept.remove(&oldest.expect("there are more than six"));
         }
     }
 
@@ -124,6 +125,19 @@ impl Host {
     /// # Errors
     /// What the host says of its failure; nothing was then done.
     pub fn perform(&mut self, op: &Op, secrets: &Secrets) -> Result<(), String> {
+        let done = self.act(op, secrets);
+        if let Some(store) = self.kept.get_mut(&self.run) {
+            for (path, states) in store {
+                let now = self.paths.get(path).cloned();
+                if states.last() != Some(&now) {
+                    states.push(now);
+                }
+            }
+        }
+        done
+    }
+
+    fn act(&mut self, op: &Op, secrets: &Secrets) -> Result<(), String> {
         match op {
             Op::WriteFile {
                 path,
@@ -185,7 +199,7 @@ impl Host {
                 }
             },
             Op::RemoveDirectory { path } => self.remove_directory(path)?,
-            Op::Restore { path } => self.restore(path)?,
+            Op::Restore { path, run } => self.restore(path, run.as_ref().map(RunId::as_str))?,
             Op::Group { name, gid, .. } => self.group(name, *gid),
             Op::RemoveGroup { name } => self.remove_group(name)?,
             Op::Account { .. } => self.account(op)?,
@@ -244,33 +258,48 @@ impl Host {
     fn keep(&mut self, path: &str) {
         let node = self.paths.get(path).cloned();
         let kept = self.kept.entry(self.run.clone()).or_default();
-        kept.entry(path.to_owned()).or_insert(node);
+        kept.entry(path.to_owned()).or_insert_with(|| vec![node]);
     }
 
-    /// Puts back what was kept. What this run never touched is as it was.
-    fn restore(&mut self, path: &str) -> Result<(), String> {
-        let kept = self.kept.get(&self.run);
-        let kept = kept.ok_or_else(|| format!("nothing was kept of run {}", self.run))?;
-        match kept.get(path).cloned() {
-            None => {}
-            Some(None) => {
-                if self
-                    .paths
-                    .get(path)
-                    .is_some_and(|node| node.kind == Kind::Directory)
-                    && !self.is_empty(path)
-                {
-                    return Err(format!("{path}: Directory not empty"));
-                }
-                self.paths.remove(path);
-            }
-            Some(Some(node)) => {
-                let changed = self.clock;
-                self.paths.insert(path.to_owned(), Node { changed, ..node });
-            }
+    /// Puts back what a run kept: this one, or an older one. What it never touched is as it was; what others changed since stays.
+    fn restore(&mut self, path: &str, older: Option<&str>) -> Result<(), String> {
+        let run = older.unwrap_or(&self.run).to_owned();
+        let kept = self.kept.get(&run).ok_or_else(|| format!("nothing was kept of run {run}"))?;
+        let Some(found) = kept.get(path).and_then(|states| states.first().cloned()) else {
+            return Ok(());
+        };
+        let is_own = older.is_some() && self.has_kept(path) && self.is_left(&self.run, path);
+        if !self.is_left(&run, path) && !is_own {
+            return Err(format!("{path} was changed since; it stays as it is"));
+        }
+        self.keep(path);
+        let is_folder = |node: &Node| node.kind == Kind::Directory;
+        if found.is_none() && self.paths.get(path).is_some_and(is_folder) && !self.is_empty(path) {
+            return Err(format!("{path}: Directory not empty"));
+        }
+        let changed = self.clock;
+        match found {
+            Some(node) => drop(self.paths.insert(path.to_owned(), Node { changed, ..node })),
+            None => drop(self.paths.remove(path)),
         }
         Ok(())
     }
+
+    fn has_kept(&self, path: &str) -> bool {
+        self.kept.get(&self.run).is_some_and(|store| store.contains_key(path))
+    }
+
+    /// Says whether what is at a path is what a run found or left there; times do not count.
+    pub(super) fn is_left(&self, run: &str, path: &str) -> bool {
+        let state = |node: Option<&Node>| {
+            let node = node?;
+            Some((node.kind.clone(), node.owner.clone(), node.group.clone(), node.mode.clone()))
+        };
+        let now = state(self.paths.get(path));
+        let states = self.kept.get(run).and_then(|store| store.get(path));
+        states.is_none_or(|states| states.iter().any(|left| state(left.as_ref()) == now))
+    }
+
 
     fn remove_directory(&mut self, path: &str) -> Result<(), String> {
         match self.paths.get(path).map(|node| &node.kind) {

@@ -42,6 +42,12 @@ impl Host {
             Probe::Unit(name) => self.show_unit(name),
             Probe::Sysctl { key, file } => self.parameter(key, file),
             Probe::Settings { path, format, keys } => return self.settings(path, *format, keys),
+            Probe::Kept { run, path } => {
+                let say = |is: bool| if is { "yes" } else { "no" };
+                let is_there = self.kept.contains_key(run.as_str());
+                let is_left = self.is_left(run.as_str(), path);
+                format!("store={}\nleft={}\n", say(is_there), say(is_left))
+            }
             Probe::Command { script, .. } => return self.asked(script),
         };
         Answer::Text { output, status: 0 }
@@ -61,8 +67,10 @@ impl Host {
         let head = format!("mode={mode}\nowner={owner}\ngroup={group}\nchanged={changed}\n");
         match &node.kind {
             Kind::Directory => {
-                let empty = if self.is_empty(path) { "yes" } else { "no" };
-                format!("type=directory\n{head}size=0\nempty={empty}\n")
+                let parent = |inside: &&String| inside.rsplit_once('/').map(|(parent, _)| parent) == Some(path);
+                let entries = self.paths.keys().filter(parent).count();
+                let empty = if entries == 0 { "yes" } else { "no" };
+                format!("type=directory\n{head}size=0\nempty={empty}\nentries={entries}\n")
             }
             Kind::Link(to) => format!("type=link\n{head}size=0\nto={to}\n"),
             Kind::File(text) => {

@@ -202,6 +202,8 @@ mod tests {
             probes: Vec::new(),
             spec: json!({ "path": "/etc/a", "content": content }),
             keep: Keep::default(),
+            former: None,
+            back: None,
             gates: Vec::new(),
             modules: BTreeSet::new(),
             origins: Vec::new(),
@@ -212,6 +214,7 @@ mod tests {
         let id = ResourceKey::new("file", "/etc/a").on(&"val-1".parse().unwrap());
         Plan {
             fleet: "demo".parse().unwrap(),
+            purpose: Default::default(),
             inputs: BTreeMap::new(),
             basis: BTreeMap::new(),
             changes: BTreeMap::from([(id.clone(), change(&id, content))]),

@@ -220,6 +220,7 @@ fn told(plan: &Plan, telling: Telling, text: &str, other: &str) -> String {
         Event::Undone {
             change: failed,
             error: Some(other.to_owned()),
+            held: false,
         },
         Event::Interrupted,
     ] {

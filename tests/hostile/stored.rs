@@ -147,6 +147,7 @@ fn events() -> Vec<Event> {
         Event::Undone {
             change: b.clone(),
             error: None,
+            held: false,
         },
         Event::Interrupted,
         Event::Ended {

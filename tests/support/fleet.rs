@@ -31,8 +31,8 @@ pub struct Host {
     pub locked_by: Option<RunId>,
     /// The last token.
     pub token: u64,
-    /// What the guard kept of paths: the content, or that nothing was there.
-    pub kept: BTreeMap<String, Option<String>>,
+    /// What the guard kept for each run: by path every content that the run found or left there, or that there was none.
+    pub kept: BTreeMap<RunId, BTreeMap<String, Vec<Option<String>>>>,
     /// Whether it has a salt.
     pub is_salted: bool,
     /// Its dead-man switch: the last one that was armed.
@@ -71,6 +71,10 @@ pub struct Faults {
     pub lost_confirmations: usize,
     /// What a host cannot put back, if anything.
     pub switch_trouble: Vec<String>,
+    /// Paths whose restore does nothing and says that it did.
+    pub restores: BTreeSet<String>,
+    /// Paths during whose write somebody else writes another one: which, and what.
+    pub meddles: BTreeMap<String, (String, String)>,
     /// What gates say in turn; good when nothing is left.
     pub said: VecDeque<bool>,
 }
@@ -183,6 +187,11 @@ impl Fleet {
             status: 1,
             tail: vec!["no space".into()],
         };
+        if let Op::WriteFile { path, .. } = op
+            && let Some((other, content)) = faults.meddles.remove(path)
+        {
+            state.files.insert(other, content);
+        }
         match op {
             Op::WriteFile { path, .. } if faults.fails.contains(path) => Err(failed()),
             Op::WriteFile { path, .. } if faults.lies.contains(path) => Ok(()),
@@ -191,8 +200,7 @@ impl Fleet {
                     self.secrets.get(&secret.source).map(Secret::reveal)
                 };
                 let text = body.fill(secret).map_err(|_| failed())?;
-                let before = state.files.insert(path.clone(), text);
-                state.kept.entry(path.clone()).or_insert(before);
+                state.put(path, Some(text));
                 *state.writes.entry(path.clone()).or_default() += 1;
                 match faults.breaks.remove(path) {
                     true => Err(PerformError::Unknown {
@@ -202,14 +210,16 @@ impl Fleet {
                 }
             }
             Op::RemoveFile { path } => {
-                let before = state.files.remove(path);
-                state.kept.entry(path.clone()).or_insert(before);
+                state.put(path, None);
                 Ok(())
             }
-            Op::Restore { path } => {
-                match state.kept.get(path).cloned().flatten() {
-                    Some(content) => drop(state.files.insert(path.clone(), content)),
-                    None => drop(state.files.remove(path)),
+            Op::Restore { path, .. } if faults.restores.contains(path) => Ok(()),
+            Op::Restore { path, run } => {
+                let run = run.as_ref().or(state.locked_by.as_ref()).expect("somebody acts");
+                let store = state.kept.get(run).ok_or_else(failed)?;
+                if let Some(states) = store.get(path) {
+                    let before = states.first().cloned().expect("what was there is kept first");
+                    state.put(path, before);
                 }
                 Ok(())
             }
@@ -247,12 +257,41 @@ impl Host {
     fn answers(&self, probes: &BTreeMap<ResourceKey, Vec<Probe>>) -> BTreeMap<ResourceKey, Vec<Answer>> {
         let answer = |probe: &Probe| match probe {
             Probe::Path { path, content } => self.path(path, *content),
+            Probe::Kept { run, path } => {
+                let store = self.kept.get(run);
+                let states = store.and_then(|store| store.get(path));
+                let is_left = states.is_none_or(|states| states.contains(&self.files.get(path).cloned()));
+                let say = |is: bool| if is { "yes" } else { "no" };
+                Answer::Text {
+                    output: format!("store={}\nleft={}\n", say(store.is_some()), say(is_left)),
+                    status: 0,
+                }
+            }
             other => panic!("this fleet cannot answer {other:?}"),
         };
         probes
             .iter()
             .map(|(key, probes)| (key.clone(), probes.iter().map(answer).collect()))
             .collect()
+    }
+
+    /// Puts a content in its place, or takes it away, and keeps what was there for the run that holds the lock.
+    fn put(&mut self, path: &str, content: Option<String>) {
+        let run = self.locked_by.clone().expect("somebody acts");
+        let before = match &content {
+            Some(content) => self.files.insert(path.to_owned(), content.clone()),
+            None => self.files.remove(path),
+        };
+        let states = self
+            .kept
+            .entry(run)
+            .or_default()
+            .entry(path.to_owned())
+            .or_default();
+        if states.is_empty() {
+            states.push(before);
+        }
+        states.push(content);
     }
 
     fn path(&self, path: &str, wanted: ContentWanted) -> Answer {
@@ -390,7 +429,7 @@ impl Transport for Fleet {
                 format: 1,
                 fleet: request.fleet.clone(),
                 host: host.clone(),
-                lineage: "l".to_owned(),
+                lineage: format!("l-{host}"),
                 generation: 0,
                 last_run: None,
                 owned: BTreeMap::new(),

@@ -42,6 +42,7 @@ pub fn gate(name: &str, on_deadline: OnDeadline) -> Gate {
 pub fn empty() -> Plan {
     Plan {
         fleet: "test".parse().expect("a fleet name"),
+        purpose: Default::default(),
         inputs: BTreeMap::new(),
         basis: BTreeMap::new(),
         changes: BTreeMap::new(),
@@ -78,15 +79,15 @@ pub fn file(target: &str, needs: &[&str]) -> Change {
             mode: "0644".to_owned(),
             validate: None,
         }],
-        undo: Undo::Exact(vec![Op::Restore {
-            path: target.key.name.clone(),
-        }]),
+        undo: Undo::Exact(vec![Op::restore(&target.key.name)]),
         probes: spec.probes(),
         spec: spec.encode(),
         keep: Keep {
             is_made: true,
             ..Keep::default()
         },
+        former: None,
+        back: None,
         gates: Vec::new(),
         modules: BTreeSet::new(),
         origins: Vec::new(),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::change::Change;
 use crate::model::id::{FleetName, HostId, ResourceId};
+use crate::model::inventory::Inventory;
 use crate::model::manifest::{Manifest, ManifestState};
 use crate::model::observation::{HostView, Reach};
 use crate::model::plan::{Held, HeldWhat, HeldWhy};
@@ -21,29 +22,7 @@ impl<'a> Work<'a> {
         if let Some(why) = &desired.held {
             return Some(HeldWhy::Unknown(why.clone()));
         }
-        let declared = self.input.inventory.hosts.get(host)?;
-        let before = declared
-            .renamed_from
-            .as_ref()
-            .and_then(|old| self.input.lineages.get(old));
-        let lineage = self.input.lineages.get(host).or(before);
-        match (&view.manifest, lineage) {
-            (ManifestState::Unreadable(why), _) => {
-                Some(HeldWhy::NotOurs(format!("its manifest cannot be read: {why}")))
-            }
-            (ManifestState::Absent, Some(lineage)) => Some(HeldWhy::NotOurs(format!(
-                "it had a manifest (lineage {lineage}) and has none: reinstalled or wiped? \
-                 `muster adopt --new-lineage {host}` begins anew"
-            ))),
-            (ManifestState::Absent, None) => None,
-            (ManifestState::Present(manifest), lineage) => foreign(
-                manifest,
-                &self.input.inventory.name,
-                host,
-                declared.renamed_from.as_ref(),
-                lineage,
-            ),
-        }
+        machine_hold(self.input.inventory, self.input.lineages, host, view)
     }
 
     pub(super) fn hold_host(&mut self, host: &HostId, why: HeldWhy) {
@@ -154,11 +133,9 @@ impl<'a> Work<'a> {
 
     /// Where too many hosts are down already, nothing that disrupts goes on, nor what needs it.
     pub(in crate::plan) fn hold_without_room(&mut self) {
-        let whole = self.input.inventory.hosts.len();
-        let most = self.input.inventory.policy.down_max.of(whole);
-        if self.down.len() < most.max(1) && most > 0 {
+        let Some(why) = no_room(self.input.inventory, self.down.len()) else {
             return;
-        }
+        };
         let disrupting: Vec<ResourceId> = self
             .diffs
             .values()
@@ -166,16 +143,49 @@ impl<'a> Work<'a> {
             .filter(|change| waves::is_disrupting(change))
             .map(|change| change.target.clone())
             .collect();
-        let why = format!(
-            "{} of {whole} hosts are down or unknown, and the policy allows {most}",
-            self.down.len()
-        );
         for id in &disrupting {
             self.hold_change(id, HeldWhy::NoRoom(why.clone()));
         }
         if !disrupting.is_empty() {
             self.hold_what_needs_held();
         }
+    }
+}
+
+/// Says why nothing that disrupts may go on while so many hosts are down, if so.
+pub(in crate::plan) fn no_room(inventory: &Inventory, down: usize) -> Option<String> {
+    let whole = inventory.hosts.len();
+    let most = inventory.policy.down_max.of(whole);
+    (down >= most.max(1) || most == 0)
+        .then(|| format!("{down} of {whole} hosts are down or unknown, and the policy allows {most}"))
+}
+
+/// Returns why nothing may be changed on the machine that answered as a host, if so.
+pub(in crate::plan) fn machine_hold(
+    inventory: &Inventory,
+    lineages: &BTreeMap<HostId, String>,
+    host: &HostId,
+    view: &HostView,
+) -> Option<HeldWhy> {
+    let declared = inventory.hosts.get(host)?;
+    let before = declared.renamed_from.as_ref().and_then(|old| lineages.get(old));
+    let lineage = lineages.get(host).or(before);
+    match (&view.manifest, lineage) {
+        (ManifestState::Unreadable(why), _) => {
+            Some(HeldWhy::NotOurs(format!("its manifest cannot be read: {why}")))
+        }
+        (ManifestState::Absent, Some(lineage)) => Some(HeldWhy::NotOurs(format!(
+            "it had a manifest (lineage {lineage}) and has none: reinstalled or wiped? \
+             `muster adopt --new-lineage {host}` begins anew"
+        ))),
+        (ManifestState::Absent, None) => None,
+        (ManifestState::Present(manifest), lineage) => foreign(
+            manifest,
+            &inventory.name,
+            host,
+            declared.renamed_from.as_ref(),
+            lineage,
+        ),
     }
 }
 

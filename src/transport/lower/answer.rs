@@ -36,6 +36,7 @@ pub fn answers(
         Probe::Unit(name) => seen.units.answer(name),
         Probe::Sysctl { key, file } => seen.sysctl(key, file),
         Probe::Settings { path, format, keys } => seen.settings(path, *format, keys, read_keys),
+        Probe::Kept { run, path } => seen.kept(run.as_str(), path),
         Probe::Command { timeout_secs, .. } => command(commands.next(), *timeout_secs),
     };
     probes
@@ -95,6 +96,7 @@ struct Seen {
     packages: Named,
     units: Named,
     parameters: BTreeMap<Vec<u8>, (String, String)>,
+    kept: BTreeMap<(Vec<u8>, Vec<u8>), String>,
 }
 
 impl Seen {
@@ -107,6 +109,7 @@ impl Seen {
             packages: packages(classes, reply),
             units: units(classes, reply),
             parameters: parameters(reply),
+            kept: kept(reply),
         }
     }
 
@@ -180,6 +183,13 @@ impl Seen {
             Err(why) => return bad(1, why),
         }
         good(output)
+    }
+
+    fn kept(&self, run: &str, path: &str) -> Answer {
+        let kept = self
+            .kept
+            .get(&(run.as_bytes().to_vec(), path.as_bytes().to_vec()));
+        kept.map_or_else(|| Answer::NoAnswer("the host did not answer".to_owned()), good)
     }
 
     fn settings(
@@ -340,6 +350,19 @@ fn parameters(reply: &Reply) -> BTreeMap<Vec<u8>, (String, String)> {
                 .collect::<Vec<_>>()
         })
         .collect()
+}
+
+fn kept(reply: &Reply) -> BTreeMap<(Vec<u8>, Vec<u8>), String> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let states = |said: &Said| -> Vec<_> {
+        let fields = fields(&said.output);
+        let state = |f: &[&[u8]]| format!("store={}\nleft={}\n", text(f[2]), text(f[3]));
+        fields
+            .chunks_exact(4)
+            .map(|f| ((f[0].to_vec(), f[1].to_vec()), state(f)))
+            .collect()
+    };
+    reply.all("kept").flat_map(states).collect()
 }
 
 fn table(said: Option<&Said>) -> Result<Vec<Vec<String>>, String> {
@@ -540,7 +563,11 @@ impl Files {
         };
         match (kind, wanted) {
             ("link", _) => Ok(format!("to={}\n", found(&self.links)?)),
-            ("directory", _) => Ok(format!("empty={}\n", found(&self.empties)?)),
+            ("directory", _) => {
+                let entries = found(&self.empties)?;
+                let empty = if entries == "0" { "yes" } else { "no" };
+                Ok(format!("empty={empty}\nentries={entries}\n"))
+            }
             ("file", ContentWanted::Print) if !has_salt => Ok("opaque=yes\n".to_owned()),
             ("file", ContentWanted::Print) => {
                 let print = found(&self.prints)?;

@@ -182,10 +182,10 @@ record() {
     [ "$_status" -eq 0 ] || refuse 97 "$state/manifest cannot be written"
 }
 
-# Makes this run's undo folder and removes those of older runs: the last five stay. The log is turned over at 1 MiB.
+# Makes this run's undo folder and removes those of older runs: the five before it stay. The log is turned over at 1 MiB.
 make_undo() {
     mkdir -p -- "$state/undo/$run" && touch -- "$state/undo/$run" || refuse 97 "$state/undo cannot be made"
-    for _old in $(ls -1t -- "$state/undo" | tail -n +6); do
+    for _old in $(ls -1t -- "$state/undo" | tail -n +7); do
         rm -rf -- "$state/undo/$_old"
     done
     [ ! -e "$state/log" ] || [ "$(wc -c <"$state/log")" -lt 1048576 ] || mv -fT -- "$state/log" "$state/log.1"
@@ -214,7 +214,9 @@ keep() { # ID PATH
     else
         _type=absent
     fi
-    printf 'type %s\nattributes %s\npath %s\n' "$_type" "$_attributes" "$2" >"$_kept.new" && put "$_kept.new" "$_kept.meta"
+    rm -f -- "$_kept.left"
+    note_left "$1" "$2" && printf 'type %s\nattributes %s\npath %s\n' "$_type" "$_attributes" "$2" >"$_kept.new" &&
+        put "$_kept.new" "$_kept.meta"
 }
 
 has_room() { # BYTES
@@ -223,11 +225,17 @@ has_room() { # BYTES
         { echo "no room in $state to keep $1 bytes for undo" >&2 && return 1; }
 }
 
-# Puts back what was kept. What this run never touched is as it was.
+# Puts back what this run kept. What it never touched is as it was.
 restore() { # ID PATH
-    _kept=$state/undo/$run/$1
     [ -d "$state/undo/$run" ] || { echo "nothing was kept of run $run" >&2 && return 1; }
-    [ -e "$_kept.meta" ] || return 0
+    [ -e "$state/undo/$run/$1.meta" ] || return 0
+    is_left "$1" "$2" "$run" || { echo "$2 was changed by others since; it stays as it is" >&2 && return 1; }
+    _kept=$state/undo/$run/$1
+    put_back "$1" "$2"
+}
+
+# Puts back what lies under _kept.
+put_back() { # ID PATH
     {
         read -r _ _type
         read -r _ _uid _gid _mode _

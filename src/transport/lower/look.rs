@@ -26,6 +26,7 @@ pub(super) struct Classes<'a> {
     pub units: BTreeSet<&'a str>,
     pub sysctls: BTreeSet<&'a str>,
     pub accounts: bool,
+    pub kept: BTreeSet<(&'a str, &'a str)>,
     pub commands: Vec<(&'a str, &'a str, u64)>,
 }
 
@@ -62,6 +63,7 @@ impl<'a> Classes<'a> {
                 self.paths.insert(path);
                 self.settings.insert(path);
             }
+            Probe::Kept { run, path } => drop(self.kept.insert((run.as_str(), path))),
             Probe::Command {
                 script,
                 user,
@@ -112,6 +114,7 @@ pub fn sections(probes: &BTreeMap<ResourceKey, Vec<Probe>>) -> String {
         &parameters.iter().map(String::as_str).collect(),
         &["say sysctl LIST sysctls"],
     );
+    script.kept(&classes.kept);
     classes
         .commands
         .iter()
@@ -123,6 +126,12 @@ pub fn sections(probes: &BTreeMap<ResourceKey, Vec<Probe>>) -> String {
 pub fn has_commands(probes: &BTreeMap<ResourceKey, Vec<Probe>>) -> bool {
     let mut all = probes.values().flatten();
     all.any(|probe| matches!(probe, Probe::Command { .. }))
+}
+
+/// Says whether a look asks what runs kept, for which it needs further functions.
+pub fn asks_what_is_kept(probes: &BTreeMap<ResourceKey, Vec<Probe>>) -> bool {
+    let mut probes = probes.values().flatten();
+    probes.any(|probe| matches!(probe, Probe::Kept { .. }))
 }
 
 /// Returns how long the commands among the probes may take together.
@@ -184,6 +193,19 @@ impl Script {
             ));
             self.calls(&list, &["LIST say_stats", "tell empty LIST empties"]);
             self.calls(&list, &["LIST say_sums", texts]);
+        }
+    }
+
+    /// Spells the look at what runs kept: each path with its run and the name under which it is kept.
+    fn kept(&mut self, kept: &BTreeSet<(&str, &str)>) {
+        let kept: Vec<(&str, &str)> = kept.iter().copied().collect();
+        for chunk in kept.chunks(ARGUMENTS_MAX) {
+            let arguments: Vec<String> = chunk
+                .iter()
+                .map(|(run, path)| words([run, op::path_id(path).as_str(), path]))
+                .collect();
+            let list = self.list(&format!("\"$@\" {}", arguments.join(" ")));
+            self.calls(&list, &["say kept LIST kept_states"]);
         }
     }
 

@@ -88,19 +88,19 @@ say_stats() { # PATH…
     say stat stat --printf '%n\0%f\0%u\0%U\0%g\0%G\0%s\0%Z\0%N\0' -- "$@"
 }
 
-# Prints each directory with `yes` if it is empty. By patterns, which start no program.
+# Prints each directory with the number of things in it, up to 1000. By patterns, which start no program.
 empties() { # PATH…
     for _path; do
         [ -d "$_path" ] && [ ! -L "$_path" ] || continue
         set -- "$_path"/* "$_path"/.[!.]* "$_path"/..?*
-        _empty=yes
+        _count=0
         for _inside; do
             if [ -e "$_inside" ] || [ -L "$_inside" ]; then
-                _empty=no
-                break
+                _count=$((_count + 1))
+                [ "$_count" -lt 1000 ] || break
             fi
         done
-        printf '%s\0%s\0' "$_path" "$_empty"
+        printf '%s\0%s\0' "$_path" "$_count"
     done
 }
 

@@ -1,8 +1,8 @@
 //! Ops and probes → POSIX shell. Pure, and the only place where a command is spelled.
 //!
 //! [`op`] spells ops, [`look`] spells probes, [`reply`] reads what a script printed, [`answer`] makes a probe's answer of
-//! it; the shell functions that they call are in `guard.sh`, `ops.sh`, `look.sh`, `deadman.sh` and `rules.sh` beside this
-//! file. Whole scripts are put together here.
+//! it; the shell functions that they call are in `guard.sh`, `ops.sh`, `look.sh`, `undo.sh`, `deadman.sh` and `rules.sh`
+//! beside this file. Whole scripts are put together here.
 
 pub mod answer;
 pub mod facts;
@@ -56,6 +56,7 @@ static LOCK: Functions = Functions(LazyLock::new(|| bare(include_str!("lock.sh")
 static EXEC: Functions = Functions(LazyLock::new(|| bare(include_str!("exec.sh"))));
 static OPS: Functions = Functions(LazyLock::new(|| bare(include_str!("ops.sh"))));
 static LOOK: Functions = Functions(LazyLock::new(|| bare(include_str!("look.sh"))));
+static UNDO: Functions = Functions(LazyLock::new(|| bare(include_str!("undo.sh"))));
 
 /// Shell functions as they are sent.
 struct Functions(LazyLock<String>);
@@ -217,7 +218,7 @@ impl Guard<'_> {
         acts: &[Act],
         then: &Then<'_>,
     ) -> String {
-        let mut script = format!("{}{GUARD}{OPS}{LOOK}\n", self.fenced_head(fence));
+        let mut script = format!("{}{GUARD}{UNDO}{OPS}{LOOK}\n", self.fenced_head(fence));
         acts.iter()
             .enumerate()
             .for_each(|(n, act)| script.push_str(&act.function(n)));
@@ -293,7 +294,12 @@ fn looking(request: &LookRequest) -> String {
     let tools = quote::words(request.tools.iter().map(String::as_str));
     let facts = if request.facts { "say_facts\n" } else { "" };
     let sections = look::sections(&request.probes);
-    format!("say_host {tools}\n{facts}{sections}echo end\n")
+    let undo: &str = if look::asks_what_is_kept(&request.probes) {
+        &UNDO.0
+    } else {
+        ""
+    };
+    format!("{undo}say_host {tools}\n{facts}{sections}echo end\n")
 }
 
 /// Spells what a person is called or says as one word and one line.

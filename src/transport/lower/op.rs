@@ -80,7 +80,10 @@ pub fn act(op: &Op, fill: &dyn Fn(&Body) -> Result<String, HoleError>) -> Result
         Op::Link { path, to } => format!("make_link {}", words([path_id(path).as_str(), path, to])),
         Op::RemoveFile { path } => format!("remove_file {}", words([path_id(path).as_str(), path])),
         Op::RemoveDirectory { path } => format!("remove_directory {}", words([path_id(path).as_str(), path])),
-        Op::Restore { path } => format!("restore {}", words([path_id(path).as_str(), path])),
+        Op::Restore { path, run: None } => format!("restore {}", words([path_id(path).as_str(), path])),
+        Op::Restore { path, run: Some(run) } => {
+            format!("restore_from {}", words([path_id(path).as_str(), path, run.as_str()]))
+        }
         Op::Group { name, gid, system } => {
             let gid = gid.map(|gid| gid.to_string()).unwrap_or_default();
             format!(

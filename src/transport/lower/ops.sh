@@ -18,7 +18,8 @@ say_if_full() {
 # Writes a file; its content comes in Base64 on standard input. An owner of `=` keeps what the file there has.
 write_file() { # ID PATH OWNER GROUP MODE VALIDATE
     [ ! -d "$2" ] || [ -L "$2" ] || { echo "$2 is a directory" >&2 && return 1; }
-    keep "$1" "$2" && temp_for "$1" "$2" && fill_temp "$2" "$3" "$4" "$5" && validate "$6" && put "$_temp" "$2" ||
+    keep "$1" "$2" && temp_for "$1" "$2" && fill_temp "$2" "$3" "$4" "$5" && validate "$6" && note_left "$1" "$_temp" &&
+        put "$_temp" "$2" ||
         { _status=$? && rm -f -- "$_temp" && return "$_status"; }
 }
 
@@ -47,7 +48,7 @@ is_still() { # PATH DIGEST
 
 set_attributes() { # ID PATH OWNER GROUP MODE
     [ ! -L "$2" ] || { echo "$2 is a link" >&2 && return 1; }
-    keep "$1" "$2" && chown -- "$3:$4" "$2" && chmod -- "$5" "$2"
+    keep "$1" "$2" && chown -- "$3:$4" "$2" && chmod -- "$5" "$2" && note_left "$1" "$2"
 }
 
 make_directory() { # ID PATH OWNER GROUP MODE
@@ -55,12 +56,12 @@ make_directory() { # ID PATH OWNER GROUP MODE
     [ ! -L "$2" ] || { echo "$2 is a link" >&2 && return 1; }
     keep "$1" "$2" || return
     [ -d "$2" ] || mkdir -m 0700 -- "$2" || return
-    chown -- "$3:$4" "$2" && chmod -- "$5" "$2" && sync -- "${_folder:-/}"
+    chown -- "$3:$4" "$2" && chmod -- "$5" "$2" && note_left "$1" "$2" && sync -- "${_folder:-/}"
 }
 
 make_link() { # ID PATH TO
     _folder=${2%/*}
-    keep "$1" "$2" && temp_for "$1" "$2" && ln -s -- "$3" "$_temp" && mv -fT -- "$_temp" "$2" &&
+    keep "$1" "$2" && temp_for "$1" "$2" && ln -s -- "$3" "$_temp" && note_left "$1" "$_temp" && mv -fT -- "$_temp" "$2" &&
         sync -- "${_folder:-/}" || { rm -f -- "$_temp" && return 1; }
 }
 
@@ -68,13 +69,13 @@ remove_file() { # ID PATH
     _folder=${2%/*}
     [ -e "$2" ] || [ -L "$2" ] || return 0
     [ ! -d "$2" ] || [ -L "$2" ] || { echo "$2 is a directory" >&2 && return 1; }
-    keep "$1" "$2" && rm -f -- "$2" && sync -- "${_folder:-/}"
+    keep "$1" "$2" && rm -f -- "$2" && note_left "$1" "$2" && sync -- "${_folder:-/}"
 }
 
 remove_directory() { # ID PATH
     _folder=${2%/*}
     [ -e "$2" ] || [ -L "$2" ] || return 0
-    keep "$1" "$2" && rmdir -- "$2" && sync -- "${_folder:-/}"
+    keep "$1" "$2" && rmdir -- "$2" && note_left "$1" "$2" && sync -- "${_folder:-/}"
 }
 
 # Sets _line to the line of a name in /etc/passwd or /etc/group. Status 1 if there is none.
@@ -238,7 +239,8 @@ control_unit() { # VERB UNIT
 set_sysctl() { # ID FILE PATH KEY VALUE
     printf '%s\n' "$5" >"$3" || return
     keep "$1" "$2" && temp_for "$1" "$2" || return
-    { (set -C && sysctl_file "$2" "$4" "$5" >"$_temp") && chmod 0644 -- "$_temp" && put "$_temp" "$2"; } ||
+    { (set -C && sysctl_file "$2" "$4" "$5" >"$_temp") && chmod 0644 -- "$_temp" && note_left "$1" "$_temp" &&
+        put "$_temp" "$2"; } ||
         { rm -f -- "$_temp" && return 1; }
 }
 

@@ -10,6 +10,7 @@ use super::context::Context;
 use super::exit::Exit;
 use super::global::Global;
 use super::survey::{self, Options, Survey};
+use crate::model::plan::Purpose;
 use crate::report::{self, Extent};
 use crate::store;
 
@@ -29,6 +30,9 @@ pub struct Args {
     /// Show whole contents, however long
     #[arg(long, conflicts_with = "plan")]
     full: bool,
+    /// The name of the fleet, for a saved plan that destroys it
+    #[arg(long, value_name = "FLEET", requires = "plan")]
+    confirm: Option<String>,
 }
 
 impl Args {
@@ -62,6 +66,14 @@ impl Args {
         if saved.plan.changes.is_empty() && saved.plan.takes.is_empty() {
             console.note("Nothing to do.");
             return Ok(Exit::of_look(&saved.plan, false));
+        }
+        if saved.plan.purpose == Purpose::Destroy {
+            super::confirm_fleet(
+                saved.plan.fleet.as_str(),
+                self.confirm.as_deref(),
+                global,
+                console,
+            )?;
         }
         let work = carry::open(saved.plan, saved.id, folder, global, console).await?;
         work.begin(

@@ -22,16 +22,21 @@ mod adopt;
 mod apply;
 mod carry;
 mod completions;
+mod destroy;
 mod drift;
 mod exec;
 mod explain;
+mod history;
 mod init;
 mod lock;
 mod man;
 mod memory;
+mod offer;
 mod plan;
+mod reach;
 mod render;
 mod resume;
+mod rollback;
 mod schema;
 mod secret;
 mod show;
@@ -80,6 +85,9 @@ verbs! {
     render::Render,
     apply::Apply,
     resume::Resume,
+    rollback::Rollback,
+    destroy::Destroy,
+    history::History,
     lock::Lock,
     exec::Exec,
     adopt::Adopt,
@@ -154,6 +162,32 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
+}
+
+/// Asks for the name of a fleet that is to be destroyed. `--yes` does not answer this; `--confirm NAME` does.
+///
+/// # Errors
+/// [`Exit::Usage`] where nobody can be asked, [`Exit::Error`] where another name was given; both after saying so.
+fn confirm_fleet(fleet: &str, given: Option<&str>, global: &Global, console: &Console) -> Result<(), Exit> {
+    let given = match given {
+        Some(given) => given.to_owned(),
+        None if global.no_input || !std::io::stdin().is_terminal() => {
+            console.error("nobody can be asked for the name of the fleet");
+            console.note(&format!("hint: look first, and say `--confirm {fleet}` then"));
+            return Err(Exit::Usage);
+        }
+        None => {
+            let mut answer = String::new();
+            let asked = write!(std::io::stderr(), "Type the name of the fleet to go on: ")
+                .and_then(|()| std::io::stdin().lock().read_line(&mut answer));
+            asked.map_or_else(|_| String::new(), |_| answer.trim().to_owned())
+        }
+    };
+    if given == fleet {
+        return Ok(());
+    }
+    console.note(&format!("The name of the fleet is `{fleet}`. Nothing was done."));
+    Err(Exit::Error)
 }
 
 /// Asks a question that only `yes` answers; `--yes` answers it too.

@@ -154,9 +154,9 @@ codes! {
     HOST_TAKEN = 605, "Somebody else has a host.",
         "A run reserves every host that it will change before it changes the first, all or none; nothing was done. `muster lock status` says who has what. A run that died gives its locks up after the policy's `lease` and its reservations after ten minutes; `muster resume` goes on with it at once. A person's hold stays until `muster lock release`, or `muster lock break --reason WHY`.";
 
-    NO_SUCH_RUN = 605, "There is no such run.",
+    NO_SUCH_RUN = 606, "There is no such run.",
         "Each run has a journal beside the plans of its inventory. `muster history` lists them.";
-    RUN_IN_PROGRESS = 606, "The run is still in progress.",
+    RUN_IN_PROGRESS = 607, "The run is still in progress.",
         "Another process carries it out at this moment. Wait for its end, or interrupt it there: once with Ctrl-C, so that it stops cleanly.";
 
     SECRET_UNAVAILABLE = 701, "A secret cannot be had.",

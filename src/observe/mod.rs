@@ -88,6 +88,30 @@ pub async fn look(
     seen
 }
 
+/// Looks at hosts, with a request for each: one exec each.
+pub async fn look_for(
+    ports: &Ports,
+    wanted: &BTreeMap<HostId, LookRequest>,
+    options: LookOptions,
+) -> Observation {
+    let looks = stream::iter(wanted).map(|(host, request)| async move {
+        let reply = ports.transport.look(host, request).await;
+        if options.closes {
+            ports.transport.close(host).await;
+        }
+        (host.clone(), reply)
+    });
+    let replies: Vec<_> = looks.buffer_unordered(options.parallel.max(1)).collect().await;
+    let seen = |(host, reply): (HostId, Result<LookReply, ReachError>)| match reply {
+        Ok(reply) => (host, view(reply, None)),
+        Err(error) => (host, HostView::unreachable(error.to_string())),
+    };
+    Observation {
+        taken_at: ports.clock.now().to_string(),
+        hosts: replies.into_iter().map(seen).collect(),
+    }
+}
+
 async fn look_at(ports: &Ports, host: &HostId, desired: &DesiredHost) -> Result<LookReply, ReachError> {
     let mut request = LookRequest::default();
     for (key, entry) in &desired.entries {

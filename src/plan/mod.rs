@@ -10,6 +10,7 @@ pub mod diff;
 pub mod graph;
 pub mod listeners;
 pub mod reference;
+pub mod rollback;
 pub mod scope;
 pub mod template;
 pub mod values;

@@ -6,6 +6,7 @@
 pub mod diagnostic;
 pub mod drift;
 pub mod escape;
+pub mod history;
 pub mod line;
 pub mod lock;
 pub mod plan;

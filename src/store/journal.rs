@@ -77,6 +77,9 @@ impl Recorded {
     }
 }
 
+/// A journal's file, and what it says, or why that cannot be read.
+pub type Found = (PathBuf, Result<Recorded, StoreError>);
+
 /// A journal that is being written. There is one writer at a time, held by a lock on the file.
 #[derive(Debug)]
 pub struct Journal {
@@ -110,6 +113,14 @@ pub fn read(path: &Path) -> Result<Recorded, StoreError> {
 /// # Errors
 /// As [`read`], for the first that cannot be read.
 pub fn all(folder: &Path) -> Result<Vec<Recorded>, StoreError> {
+    each(folder)?.into_iter().map(|(_, read)| read).collect()
+}
+
+/// Returns every journal of an inventory's folder with its file: those that cannot be read first, then the latest run last.
+///
+/// # Errors
+/// [`StoreError::Read`], for the folder itself.
+pub fn each(folder: &Path) -> Result<Vec<Found>, StoreError> {
     let unreadable = |source| StoreError::Read {
         path: folder.to_owned(),
         source,
@@ -122,20 +133,32 @@ pub fn all(folder: &Path) -> Result<Vec<Recorded>, StoreError> {
     for entry in entries {
         let path = entry.map_err(unreadable)?.path();
         if path.to_string_lossy().ends_with(".journal.jsonl") {
-            match read(&path) {
-                Ok(recorded) => journals.push(recorded),
-                Err(_) if is_unborn(&path) => {}
-                Err(error) => return Err(error),
+            let read = read(&path);
+            // A journal without a header is of a run that a crash kept from beginning.
+            if read.is_ok() || !is_unborn(&path) {
+                journals.push((path, read));
             }
         }
     }
-    journals.sort_by(|a, b| (a.header.at, &a.header.run).cmp(&(b.header.at, &b.header.run)));
+    journals.sort_by_cached_key(|(path, read)| {
+        let begun = read
+            .as_ref()
+            .ok()
+            .map(|read| (read.header.at, read.header.run.clone()));
+        (begun, path.clone())
+    });
     Ok(journals)
 }
 
 /// Says whether a file has no whole line.
 fn is_unborn(path: &Path) -> bool {
     std::fs::read(path).is_ok_and(|bytes| !bytes.contains(&b'\n'))
+}
+
+/// Says whether a process writes a journal at this moment.
+pub fn is_being_written(path: &Path) -> bool {
+    let locked = File::open(path).map(|file| file.try_lock());
+    matches!(locked, Ok(Err(TryLockError::WouldBlock)))
 }
 
 impl Journal {

@@ -14,4 +14,5 @@ mod login;
 mod looks;
 mod ownership;
 mod restarts;
+mod rollback;
 mod verbs;

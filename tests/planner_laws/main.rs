@@ -231,6 +231,60 @@ proptest! {
         prop_assert_eq!(rested, plan.changes.len());
     }
 
+    /// Law 9: after a rollback whatever comes back exactly is what was there, and the manifests say what they said; a rollback of
+    /// the rollback brings the run's doing back. What stays says why.
+    #[test]
+    fn a_rollback_brings_back_what_was_there(drawn in fleets()) {
+        let mut world = World::new(&drawn);
+        let plan = world.plan();
+        let manifests = |world: &World| -> BTreeMap<ResourceId, muster::model::manifest::Owned> {
+            let views = world.pretend.seen.hosts.iter();
+            let owned = views.filter_map(|(host, view)| Some((host, &view.manifest.present()?.owned)));
+            owned.flat_map(|(host, owned)| owned.iter().map(|(key, owned)| (key.on(host), owned.clone()))).collect()
+        };
+        let before = manifests(&world);
+        let events = world.apply(&plan);
+        let (run, applied) = (world.run(), manifests(&world));
+        let back = world.rollback(&run, &plan, &events);
+        let held: BTreeSet<ResourceId> = back.held.iter().map(|held| match &held.what {
+            HeldWhat::Resource(id) => id.clone(),
+            HeldWhat::Host(host) => panic!("{host} was reached a moment ago"),
+        }).collect();
+        prop_assert!(!bytes(&back).contains(SECRET));
+        let events = world.apply(&back);
+        let second = world.run();
+        for (id, change) in &back.changes {
+            let done = change.back.as_ref().expect("every change of a rollback brings something back");
+            let spec = muster::resource::Spec::decode(id.key.kind.as_str(), &change.spec).expect("a spec");
+            let now = spec.seen(&scenes::look(&world.machines[&id.host], &spec));
+            prop_assert!(done.is_reached(&now), "{}: {:?}, undone by {:?}", id, done, change.ops);
+        }
+        let mut now = manifests(&world);
+        let mut wanted = before;
+        for id in &held {
+            now.remove(id);
+            wanted.remove(id);
+        }
+        prop_assert_eq!(&now, &wanted);
+
+        let again = world.rollback(&second, &back, &events);
+        world.apply(&again);
+        for (id, change) in &again.changes {
+            let done = change.back.as_ref().expect("every change of a rollback brings something back");
+            let spec = muster::resource::Spec::decode(id.key.kind.as_str(), &change.spec).expect("a spec");
+            let now = spec.seen(&scenes::look(&world.machines[&id.host], &spec));
+            prop_assert!(done.is_reached(&now), "{}: again {:?}, undone by {:?}", id, done, change.ops);
+        }
+        let kept: BTreeSet<&ResourceId> = again.held.iter().filter_map(|held| match &held.what {
+            HeldWhat::Resource(id) => Some(id),
+            HeldWhat::Host(_) => None,
+        }).collect();
+        let of = |all: &BTreeMap<ResourceId, muster::model::manifest::Owned>| -> BTreeMap<_, _> {
+            all.iter().filter(|(id, _)| !kept.contains(id)).map(|(id, owned)| (id.clone(), owned.clone())).collect()
+        };
+        prop_assert_eq!(of(&manifests(&world)), of(&applied));
+    }
+
     /// Law 10: no secret is in a plan, though hosts hold it.
     #[test]
     fn no_secret_is_in_a_plan(drawn in fleets()) {

@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster::model::change::{Action, Change};
 use muster::model::digest::{Digest, Fingerprint};
-use muster::model::id::{HostId, ResourceId};
+use muster::model::event::Event;
+use muster::model::id::{HostId, ResourceId, ResourceKey, RunId};
 use muster::model::manifest::{Manifest, ManifestState, Origin, Owned, OwnedState, StartedWith};
 use muster::model::observation::{Answer, HostView, Observed};
+use muster::model::op::Probe;
 use muster::model::plan::{Plan, Take};
+use muster::plan::rollback::{self, RollbackInput, trace};
 use muster::plan::{PlanInput, plan};
 use muster::resource::desired::{DesiredHost, Entry};
 use muster::resource::{Actual, Spec};
@@ -176,37 +179,83 @@ impl World {
         plan(&input).expect("no two hosts are one machine")
     }
 
-    /// Applies a plan wave by wave and records what apply would.
-    pub fn apply(&mut self, plan: &Plan) {
+    /// Applies a plan wave by wave and records what apply would. Returns what a journal would say, but for the waiting.
+    pub fn apply(&mut self, plan: &Plan) -> Vec<Event> {
+        let mut events = Vec::new();
         for (host, takes) in &plan.takes {
             for take in takes {
                 let manifest = self.manifest(host);
                 let owned = taken(take, manifest.owned.get(&take.key));
                 manifest.owned.insert(take.key.clone(), owned);
             }
+            events.push(Event::Recorded {
+                host: host.clone(),
+                error: None,
+            });
         }
         for machine in self.machines.values_mut() {
             machine.kept.clear();
             machine.begin("now");
         }
         for id in plan.waves.iter().flat_map(|wave| &wave.changes) {
-            self.change(&plan.changes[id]);
+            let after = self.change(&plan.changes[id]);
+            events.push(Event::Applied {
+                change: id.clone(),
+                after,
+                outputs: BTreeMap::new(),
+            });
         }
+        events
     }
 
-    fn change(&mut self, change: &Change) {
+    /// Returns the name of the last run.
+    pub fn run(&self) -> RunId {
+        self.machines.values().next().expect("a fleet has hosts").run()
+    }
+
+    /// Plans to take a run back.
+    pub fn rollback(&mut self, run: &RunId, then: &Plan, events: &[Event]) -> Plan {
+        let trace = trace::trace(events);
+        let mut seen = self.pretend.seen.clone();
+        for (host, probes) in rollback::probes(then, &trace, run) {
+            let machine = &self.machines[&host];
+            let look = |(key, probes): (ResourceKey, Vec<Probe>)| {
+                (key, probes.iter().map(|probe| machine.look(probe)).collect())
+            };
+            let view = seen.hosts.get_mut(&host).expect("a view");
+            view.answers = probes.into_iter().map(look).collect();
+        }
+        rollback::rollback(&RollbackInput {
+            inventory: &self.pretend.inventory,
+            run,
+            then,
+            trace: &trace,
+            seen: &seen,
+            lineages: &self.pretend.lineages,
+            limit: None,
+        })
+    }
+
+    fn change(&mut self, change: &Change) -> Digest {
         let ResourceId { host, key } = &change.target;
         let machine = self.machines.get_mut(host).expect("a machine");
         perform(machine, &change.ops);
         let spec = Spec::decode(key.kind.as_str(), &change.spec).expect("the planner wrote it");
         let after = look(machine, &spec);
         let now_secs = machine.clock;
+        let digest = spec.seen(&after);
         let owned = &mut self.manifest(host).owned;
         let before = owned.remove(key);
+        if let Some(back) = &change.back {
+            let key = back.named.as_ref().unwrap_or(key);
+            owned.extend(back.entry.clone().map(|entry| (key.clone(), entry)));
+            return digest;
+        }
         if !matches!(change.action, Action::Delete | Action::Forget) {
             let done = done(change, before.as_ref(), &spec, &after, now_secs);
             owned.insert(key.clone(), done);
         }
+        digest
     }
 
     fn manifest(&mut self, host: &HostId) -> &mut Manifest {

@@ -16,6 +16,7 @@ use crate::model::code;
 use crate::model::diagnostic::{Diagnostic, Place};
 use crate::model::event::{Event, Task};
 use crate::model::id::{HostId, RunId};
+use crate::model::plan::Purpose;
 use crate::report::rehearsal::{self, Heard};
 use crate::rollout::{Rollout, replay};
 use crate::sim::fault::Fault;
@@ -66,6 +67,12 @@ impl Args {
         if saved.plan.changes.is_empty() && saved.plan.takes.is_empty() {
             console.note("Nothing to do.");
             return Ok(Exit::of_look(&saved.plan, false));
+        }
+        if let Purpose::Rollback(run) = &saved.plan.purpose {
+            console.error(&format!(
+                "the plan takes run {run} back from what its hosts kept, which a pretend fleet does not have"
+            ));
+            return Err(Exit::Usage);
         }
         let run: RunId = format!("{}-1", saved.id)
             .parse()

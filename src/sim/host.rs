@@ -264,7 +264,10 @@ impl Host {
     /// Puts back what a run kept: this one, or an older one. What it never touched is as it was; what others changed since stays.
     fn restore(&mut self, path: &str, older: Option<&str>) -> Result<(), String> {
         let run = older.unwrap_or(&self.run).to_owned();
-        let kept = self.kept.get(&run).ok_or_else(|| format!("nothing was kept of run {run}"))?;
+        let kept = self
+            .kept
+            .get(&run)
+            .ok_or_else(|| format!("nothing was kept of run {run}"))?;
         let Some(found) = kept.get(path).and_then(|states| states.first().cloned()) else {
             return Ok(());
         };
@@ -286,20 +289,26 @@ impl Host {
     }
 
     fn has_kept(&self, path: &str) -> bool {
-        self.kept.get(&self.run).is_some_and(|store| store.contains_key(path))
+        self.kept
+            .get(&self.run)
+            .is_some_and(|store| store.contains_key(path))
     }
 
     /// Says whether what is at a path is what a run found or left there; times do not count.
     pub(super) fn is_left(&self, run: &str, path: &str) -> bool {
         let state = |node: Option<&Node>| {
             let node = node?;
-            Some((node.kind.clone(), node.owner.clone(), node.group.clone(), node.mode.clone()))
+            Some((
+                node.kind.clone(),
+                node.owner.clone(),
+                node.group.clone(),
+                node.mode.clone(),
+            ))
         };
         let now = state(self.paths.get(path));
         let states = self.kept.get(run).and_then(|store| store.get(path));
         states.is_none_or(|states| states.iter().any(|left| state(left.as_ref()) == now))
     }
-
 
     fn remove_directory(&mut self, path: &str) -> Result<(), String> {
         match self.paths.get(path).map(|node| &node.kind) {

@@ -67,7 +67,8 @@ impl Host {
         let head = format!("mode={mode}\nowner={owner}\ngroup={group}\nchanged={changed}\n");
         match &node.kind {
             Kind::Directory => {
-                let parent = |inside: &&String| inside.rsplit_once('/').map(|(parent, _)| parent) == Some(path);
+                let parent =
+                    |inside: &&String| inside.rsplit_once('/').map(|(parent, _)| parent) == Some(path);
                 let entries = self.paths.keys().filter(parent).count();
                 let empty = if entries == 0 { "yes" } else { "no" };
                 format!("type=directory\n{head}size=0\nempty={empty}\nentries={entries}\n")

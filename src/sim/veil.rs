@@ -97,6 +97,8 @@ impl Host {
                         .to_string()
                 }
             },
+            // What a run kept is no part of what a change is about.
+            Probe::Kept { .. } => "store=yes\nleft=yes\n".to_owned(),
             Probe::Command { .. } => {
                 return Answer::Text {
                     output: String::new(),

@@ -23,6 +23,7 @@ mode  = "0750"
 
 [[authorized_keys]]
 user = "rolled"
+home = "/srv/rolled"
 keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ rolled@test"]
 
 [[package]]

@@ -27,6 +27,7 @@ pub struct World {
     pub machines: BTreeMap<HostId, Host>,
     pub unknown: BTreeSet<ResourceId>,
     pub down: BTreeSet<HostId>,
+    runs: usize,
     prints: BTreeMap<HostId, BTreeMap<Digest, Fingerprint>>,
 }
 
@@ -46,6 +47,7 @@ impl World {
             machines,
             unknown: BTreeSet::new(),
             down: BTreeSet::new(),
+            runs: 0,
             prints: BTreeMap::new(),
             pretend: {
                 for (host, drawn) in pretend.inventory.hosts.values_mut().zip(&drawn.hosts) {
@@ -193,10 +195,11 @@ impl World {
                 error: None,
             });
         }
-        for machine in self.machines.values_mut() {
-            machine.kept.clear();
-            machine.begin("now");
-        }
+        self.runs += 1;
+        let run = self.run();
+        self.machines
+            .values_mut()
+            .for_each(|machine| machine.begin(run.as_str()));
         for id in plan.waves.iter().flat_map(|wave| &wave.changes) {
             let after = self.change(&plan.changes[id]);
             events.push(Event::Applied {
@@ -210,7 +213,7 @@ impl World {
 
     /// Returns the name of the last run.
     pub fn run(&self) -> RunId {
-        self.machines.values().next().expect("a fleet has hosts").run()
+        format!("run-{}", self.runs).parse().expect("a run's name")
     }
 
     /// Plans to take a run back.

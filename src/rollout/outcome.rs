@@ -144,6 +144,9 @@ fn is_unread(why: &HeldWhy) -> bool {
         | HeldWhy::AfterApply(_)
         | HeldWhy::LeftOut(_)
         | HeldWhy::NoSwitch(_)
+        | HeldWhy::ChangedSince(_)
+        | HeldWhy::UndoExpired(_)
+        | HeldWhy::CannotUndo(_)
         | HeldWhy::NoRoom(_) => false,
     }
 }

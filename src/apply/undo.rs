@@ -46,7 +46,7 @@ impl Crew<'_, '_> {
         for (change, back) in changes.into_iter().zip(before) {
             match back {
                 Err(why) => events.push(held(change, why)),
-                Ok(back) => match self.take_back(host, change).await {
+                Ok(back) => match self.undo_now(host, change).await {
                     Ok(()) => taken.push((change, back)),
                     Err(why) => {
                         stop = Some(failed(change, why));
@@ -110,7 +110,7 @@ impl Crew<'_, '_> {
         })
     }
 
-    async fn take_back(&self, host: &HostId, change: &Change) -> Result<(), String> {
+    async fn undo_now(&self, host: &HostId, change: &Change) -> Result<(), String> {
         let ops = change.undo.ops().ok_or("nothing undoes it")?;
         let performed = self.guarded(host, ops.to_vec(), Probes::new()).await;
         performed.map(drop)

@@ -119,7 +119,7 @@ fn op_cuts(op: &Op, ssh: &SshTarget) -> Option<String> {
         | Op::Link { path, .. }
         | Op::RemoveFile { path }
         | Op::RemoveDirectory { path }
-        | Op::Restore { path }
+        | Op::Restore { path, .. }
         | Op::Settings { path, .. } => path_cuts(path, ssh),
         Op::EnableUnit { unit, .. } | Op::ControlUnit { unit, .. } => {
             topic_of_unit(unit).map(|topic| topic.name.to_owned())
@@ -199,7 +199,7 @@ fn op_restores(op: &Op, restores: &mut Restores) -> Result<(), String> {
         | Op::Link { path, .. }
         | Op::RemoveFile { path }
         | Op::RemoveDirectory { path }
-        | Op::Restore { path }
+        | Op::Restore { path, .. }
         | Op::Settings { path, .. } => {
             restores.paths.insert(path.clone());
             restores.readers.extend(readers(path));

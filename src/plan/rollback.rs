@@ -21,7 +21,7 @@ use crate::resource::since;
 
 use super::work::hold::{machine_hold, no_room};
 use super::work::{manifest_basis, rank};
-use super::{graph, waves};
+use super::{connection, graph, waves};
 
 use change::{Judged, Judging};
 use trace::Trace;
@@ -77,6 +77,7 @@ pub fn rollback(input: &RollbackInput<'_>) -> Plan {
     rollback.judge_hosts();
     rollback.judge_changes();
     rollback.judge_takes();
+    rollback.hold_without_switch();
     rollback.hold_what_stands_on_held();
     rollback.hold_without_room();
     rollback.fill_needs();
@@ -166,6 +167,25 @@ impl<'a> Rollback<'a> {
         }
     }
 
+    /// What may cut us off is not taken back: nothing would bring it again if the login goes with it.
+    fn hold_without_switch(&mut self) {
+        let cuts = |change: &Change| {
+            let host = self.input.inventory.hosts.get(&change.target.host)?;
+            connection::cuts(change, &host.target)
+        };
+        let cutting: Vec<ResourceId> = self
+            .changes
+            .values()
+            .filter(|change| cuts(change).is_some())
+            .map(|change| change.target.clone())
+            .collect();
+        for id in cutting {
+            let why = "a rollback has none; declare what was there before, and apply that".to_owned();
+            self.changes.remove(&id);
+            self.held.insert(id, HeldWhy::NoSwitch(why));
+        }
+    }
+
     /// What stays keeps what it stands on. What cannot be undone at all keeps nothing: a command that ran once would otherwise keep
     /// everything that it was run after. But what went and does not come back can carry nothing.
     fn hold_what_stands_on_held(&mut self) {
@@ -226,6 +246,7 @@ impl<'a> Rollback<'a> {
             inventory: input.inventory,
             ordered: graph::order(&needs, rank),
             changes: &self.changes,
+            switches: &BTreeMap::new(),
             down: self.held_hosts.keys().cloned().collect(),
         }
         .waves();
@@ -252,6 +273,7 @@ impl<'a> Rollback<'a> {
             held: held(&input.limit, self.held_hosts, self.held),
             notes: Vec::new(),
             changes: self.changes,
+            switches: BTreeMap::new(),
             takes: BTreeMap::new(),
             hooks: input
                 .inventory

@@ -10,7 +10,7 @@ use super::line::{Line, Page, Tone};
 use super::names::count;
 use super::plan::{JSON_FORMAT, lines, tagged};
 use crate::model::event::{Event, RunOutcome};
-use crate::model::id::{PlanId, ResourceId, RunId};
+use crate::model::id::{HostId, PlanId, ResourceId, RunId};
 use crate::model::plan::Purpose;
 
 /// One run.
@@ -105,8 +105,22 @@ impl Story {
 
     fn fates(&self) -> BTreeMap<&ResourceId, Fate> {
         let mut fates = BTreeMap::new();
+        let mut switched: BTreeMap<&HostId, &[ResourceId]> = BTreeMap::new();
+        let mut restored: BTreeMap<&ResourceId, Fate> = BTreeMap::new();
         for (_, event) in &self.events {
             match event {
+                Event::Armed { host, changes, .. } => {
+                    switched.insert(host, changes);
+                    changes.iter().for_each(|id| drop(restored.remove(id)));
+                }
+                Event::Restored { host, trouble, .. } => {
+                    let fate = match trouble.as_slice() {
+                        [] => Fate::Undone,
+                        some => Fate::Kept(some.join("; ")),
+                    };
+                    let under = switched.get(host).copied().unwrap_or_default();
+                    restored.extend(under.iter().map(|id| (id, fate.clone())));
+                }
                 Event::Began { changes } => changes.iter().for_each(|id| drop(fates.insert(id, Fate::Began))),
                 Event::Applied { change, .. } => drop(fates.insert(change, Fate::Applied)),
                 Event::Failed { change, why, .. } => drop(fates.insert(change, Fate::Failed(why.clone()))),
@@ -117,6 +131,9 @@ impl Story {
                 Event::Started { .. }
                 | Event::Locked { .. }
                 | Event::Checked { .. }
+                | Event::Confirmed { .. }
+                | Event::Unarmed { .. }
+                | Event::Unsettled { .. }
                 | Event::Recorded { .. }
                 | Event::GateSaid { .. }
                 | Event::HookSaid { .. }
@@ -124,6 +141,10 @@ impl Story {
                 | Event::Ended { .. } => {}
             }
         }
+        // Only what was begun has a fate; the host's own word on it is the last.
+        let restored = restored.into_iter().filter(|(id, _)| fates.contains_key(id));
+        let restored: Vec<_> = restored.collect();
+        fates.extend(restored);
         fates
     }
 

@@ -27,6 +27,8 @@ pub enum Traced {
 /// Reads a journal's events.
 pub fn trace<'e>(events: impl IntoIterator<Item = &'e Event>) -> Trace {
     let mut trace = Trace::default();
+    let mut switched: BTreeMap<&HostId, &[ResourceId]> = BTreeMap::new();
+    let mut restored: BTreeSet<&ResourceId> = BTreeSet::new();
     for event in events {
         match event {
             Event::Began { changes } => changes.iter().for_each(|id| {
@@ -41,10 +43,22 @@ pub fn trace<'e>(events: impl IntoIterator<Item = &'e Event>) -> Trace {
             Event::Undone {
                 change, error: None, ..
             } => drop(trace.changes.remove(change)),
+            Event::Armed { host, changes, .. } => {
+                switched.insert(host, changes);
+                restored.retain(|id| !changes.contains(id));
+            }
+            // Where something could not be put back the look tells how far it is.
+            Event::Restored { host, trouble, .. } if trouble.is_empty() => {
+                restored.extend(switched.get(host).copied().unwrap_or_default());
+            }
             Event::Recorded { host, error: None } => drop(trace.recorded.insert(host.clone())),
             Event::Started { .. }
             | Event::Locked { .. }
             | Event::Checked { .. }
+            | Event::Confirmed { .. }
+            | Event::Restored { .. }
+            | Event::Unarmed { .. }
+            | Event::Unsettled { .. }
             | Event::Recorded { .. }
             | Event::Undone { .. }
             | Event::GateSaid { .. }
@@ -53,12 +67,36 @@ pub fn trace<'e>(events: impl IntoIterator<Item = &'e Event>) -> Trace {
             | Event::Ended { .. } => {}
         }
     }
+    trace.changes.retain(|id, _| !restored.contains(id));
     trace
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_host_took_back_itself_is_not_the_runs_doing() {
+        let host: HostId = "h".parse().unwrap();
+        let changes: Vec<ResourceId> = vec!["file[/a]@h".parse().unwrap()];
+        let armed = Event::Armed {
+            host: host.clone(),
+            changes: changes.clone(),
+            within_secs: 60,
+        };
+        let began = Event::Began {
+            changes: changes.clone(),
+        };
+        let restored = |trouble: &[&str]| Event::Restored {
+            host: host.clone(),
+            why: "no login".to_owned(),
+            trouble: trouble.iter().map(|why| (*why).to_owned()).collect(),
+        };
+        let whole = [began.clone(), armed.clone(), restored(&[])];
+        assert_eq!(trace(&whole), Trace::default());
+        let torn = [began, armed, restored(&["/a: no space"])];
+        assert_eq!(trace(&torn).changes, [(changes[0].clone(), Traced::Touched)].into());
+    }
 
     #[test]
     fn what_a_run_undid_itself_is_not_its_doing_any_more() {

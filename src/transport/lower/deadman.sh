@@ -208,12 +208,18 @@ kept_type() { # ID
 
 put_path_back() { # ID PATH
     kept_type "$1" && [ "$_type" != absent ] || return 0
-    is_as_kept "$1" "$2" || attempt "$2" restore "$1" "$2"
+    is_as_kept "$1" "$2" || attempt "$2" put_kept_back "$1" "$2"
 }
 
 take_path_away() { # ID PATH
     kept_type "$1" && [ "$_type" = absent ] || return 0
-    [ ! -e "$2" ] && [ ! -L "$2" ] || attempt "$2" restore "$1" "$2"
+    [ ! -e "$2" ] && [ ! -L "$2" ] || attempt "$2" put_kept_back "$1" "$2"
+}
+
+# Whatever is there now: who cannot log in cannot say whether it is worth more.
+put_kept_back() { # ID PATH
+    _kept=$state/undo/$run/$1
+    put_back "$1" "$2"
 }
 
 is_as_kept() { # ID PATH

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 
 use super::op::{path_id, sysctl_path};
-use super::{GUARD, Guard, sorted_lines};
+use super::{GUARD, Guard, UNDO, sorted_lines};
 use crate::model::id::RunId;
 use crate::model::manifest_text;
 use crate::ports::Arming;
@@ -43,7 +43,7 @@ impl Guard<'_> {
             .map(|(name, text)| format!("switch_part {name} {}\n", quote::document(text)))
             .collect();
         format!(
-            "{}{GUARD}{DEADMAN}{RULES}\n{}begin_switch\n{parts}arm_switch {}\nextend\necho end\n",
+            "{}{GUARD}{UNDO}{DEADMAN}{RULES}\n{}begin_switch\n{parts}arm_switch {}\nextend\necho end\n",
             self.fenced_head(&request.fence),
             self.entrance(),
             request.within_secs,

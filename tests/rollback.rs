@@ -14,6 +14,7 @@ use muster::model::id::{ResourceKey, RunId};
 use muster::model::manifest::Owned;
 use muster::model::observation::FactsSeen;
 use muster::model::plan::{HeldWhat, HeldWhy, Plan, Purpose};
+use muster::model::target::{HostKey, SshTarget, Transport};
 use muster::model::wave::OnFailure;
 use muster::observe::{LookOptions, look, look_for};
 use muster::plan::rollback::{RollbackInput, probes, rollback, trace};
@@ -347,6 +348,28 @@ fn a_rollback_is_stale_when_the_host_changed_after_it_was_made() {
         .host("h1", |host| host.files.insert("/a".into(), "by hand".into()));
     assert_eq!(bed.run(plan).outcome.exit, 6);
     assert_eq!(bed.fleet.host("h1", |host| host.files["/a"].clone()), "by hand");
+}
+
+#[test]
+fn what_may_cut_us_off_is_taken_back_under_a_switch() {
+    let mut bed = Bed::new(&["h1"]);
+    bed.declare(&[("/a", "v1"), ("/etc/ssh/x", "v1")]);
+    let done = bed.apply();
+    let declared = bed.pretend.inventory.hosts.get_mut(&host("h1"));
+    declared.expect("a host").target.transport = Transport::Ssh(SshTarget {
+        address: "h1".to_owned(),
+        port: None,
+        user: Some("ops".to_owned()),
+        identity_file: None,
+        host_key: HostKey::KnownHosts,
+        via: None,
+    });
+    let plan = bed.rollback(&done);
+    assert_eq!(plan.held, []);
+    let switch = &plan.switches[&host("h1")];
+    assert_eq!(switch.changes, ["file[/etc/ssh/x]@h1".parse().expect("an id")]);
+    assert_eq!(switch.restores.paths, ["/etc/ssh/x".to_owned()].into());
+    assert!(switch.restores.readers.contains("ssh.service"));
 }
 
 /// A fleet on which `/b` fails, and whose policy undoes what was done before it.

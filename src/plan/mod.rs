@@ -12,6 +12,7 @@ pub mod listeners;
 pub mod reference;
 pub mod rollback;
 pub mod scope;
+mod section;
 pub mod template;
 pub mod values;
 pub mod waves;

@@ -19,9 +19,10 @@ use crate::model::plan::{Held, HeldWhat, HeldWhy, Plan, Purpose};
 use crate::model::undo;
 use crate::resource::since;
 
+use super::section::Sections;
 use super::work::hold::{machine_hold, no_room};
 use super::work::{manifest_basis, rank};
-use super::{connection, graph, waves};
+use super::{graph, waves};
 
 use change::{Judged, Judging};
 use trace::Trace;
@@ -77,10 +78,10 @@ pub fn rollback(input: &RollbackInput<'_>) -> Plan {
     rollback.judge_hosts();
     rollback.judge_changes();
     rollback.judge_takes();
-    rollback.hold_without_switch();
     rollback.hold_what_stands_on_held();
     rollback.hold_without_room();
     rollback.fill_needs();
+    rollback.hold_without_switch();
     rollback.finish()
 }
 
@@ -167,23 +168,34 @@ impl<'a> Rollback<'a> {
         }
     }
 
-    /// What may cut us off is not taken back: nothing would bring it again if the login goes with it.
+    /// What may cut us off is taken back under a switch, or not at all.
     fn hold_without_switch(&mut self) {
-        let cuts = |change: &Change| {
-            let host = self.input.inventory.hosts.get(&change.target.host)?;
-            connection::cuts(change, &host.target)
-        };
-        let cutting: Vec<ResourceId> = self
-            .changes
-            .values()
-            .filter(|change| cuts(change).is_some())
-            .map(|change| change.target.clone())
-            .collect();
-        for id in cutting {
-            let why = "a rollback has none; declare what was there before, and apply that".to_owned();
-            self.changes.remove(&id);
-            self.held.insert(id, HeldWhy::NoSwitch(why));
+        loop {
+            let held = self.sections().unguarded();
+            if held.is_empty() {
+                return;
+            }
+            for (id, why) in held {
+                self.changes.remove(&id);
+                self.held.insert(id, HeldWhy::NoSwitch(why));
+            }
+            self.hold_what_stands_on_held();
+            self.fill_needs();
         }
+    }
+
+    /// Whatever was under a switch in the run is under one again, also where only the inventory told why.
+    fn sections(&self) -> Sections<'_> {
+        let then = |change: &Change| {
+            let switch = self.input.then.switches.get(&change.target.host)?;
+            switch.cuts.get(&change.target).cloned()
+        };
+        Sections::of(
+            self.input.inventory,
+            self.input.seen,
+            self.changes.values(),
+            |change, _| then(change).filter(|_| !change.ops.is_empty()),
+        )
     }
 
     /// What stays keeps what it stands on. What cannot be undone at all keeps nothing: a command that ran once would otherwise keep
@@ -237,16 +249,15 @@ impl<'a> Rollback<'a> {
 
     fn finish(self) -> Plan {
         let input = self.input;
-        let needs: BTreeMap<ResourceId, BTreeSet<ResourceId>> = self
-            .changes
-            .iter()
-            .map(|(id, change)| (id.clone(), change.needs.clone()))
-            .collect();
+        let sections = self.sections();
+        let needs = sections.needs_in_one_piece();
+        let ordered: Vec<ResourceId> = graph::order(&needs, rank).into_iter().cloned().collect();
+        let switches = sections.switches(&ordered);
         let waves = waves::WaveInput {
             inventory: input.inventory,
-            ordered: graph::order(&needs, rank),
+            ordered: ordered.iter().collect(),
             changes: &self.changes,
-            switches: &BTreeMap::new(),
+            switches: &switches,
             down: self.held_hosts.keys().cloned().collect(),
         }
         .waves();
@@ -273,7 +284,7 @@ impl<'a> Rollback<'a> {
             held: held(&input.limit, self.held_hosts, self.held),
             notes: Vec::new(),
             changes: self.changes,
-            switches: BTreeMap::new(),
+            switches,
             takes: BTreeMap::new(),
             hooks: input
                 .inventory

@@ -204,9 +204,10 @@ impl<'a> Work<'a> {
 
     pub(super) fn finish(mut self) -> Plan {
         let input = self.input;
-        let needs = self.needs_in_one_piece();
+        let sections = self.sections();
+        let needs = sections.needs_in_one_piece();
         let ordered: Vec<ResourceId> = graph::order(&needs, rank).into_iter().cloned().collect();
-        let switches = self.switches(&ordered);
+        let switches = sections.switches(&ordered);
         let aimed = self.aimed_at();
         let mut changes: BTreeMap<ResourceId, Change> = BTreeMap::new();
         let mut takes = BTreeMap::new();

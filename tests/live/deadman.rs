@@ -323,3 +323,37 @@ fn pass(client: TcpStream, server: TcpStream, cuts: Option<Arc<AtomicUsize>>) {
         drop(to.shutdown(Shutdown::Both));
     });
 }
+
+#[test]
+fn rollback_that_cuts_us_off_is_taken_back_and_one_that_does_not_is_confirmed() {
+    let fleet = Fleet::up(1);
+    let project = project(&fleet, "15s");
+    // Nobody restarts sshd yet, so that this alone does no harm.
+    project.module("[[file]]\npath = \"/etc/ssh/sshd_config.d/x.conf\"\ncontent = \"Port 2222\\n\"\n");
+    project.apply();
+    project.module(&sshd("MaxAuthTries 5"));
+    project.apply();
+
+    let ran = project.muster(&["rollback", "-y", "--no-input"]);
+    assert!(
+        ran.stdout
+            .contains("h1: taken back after 15 s unless a new login confirms"),
+        "{}",
+        ran.stdout
+    );
+    assert_eq!(ran.code, 9, "{}{}", ran.stdout, ran.stderr);
+    assert_eq!(
+        fleet.sh("h1", "cat /etc/ssh/sshd_config.d/x.conf"),
+        "MaxAuthTries 5\n"
+    );
+    project.assert_settled();
+
+    project.module(&sshd("MaxAuthTries 4"));
+    project.apply();
+    let ran = project.muster(&["rollback", "-y", "--no-input"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    assert!(journal(&project).contains("\"confirmed\":{\"host\":\"h1\"}"));
+    fleet.sh("h1", "sshd -T | grep -qi '^maxauthtries 5$'");
+    project.module(&sshd("MaxAuthTries 5"));
+    project.assert_settled();
+}

@@ -95,7 +95,10 @@ mod tests {
         let whole = [began.clone(), armed.clone(), restored(&[])];
         assert_eq!(trace(&whole), Trace::default());
         let torn = [began, armed, restored(&["/a: no space"])];
-        assert_eq!(trace(&torn).changes, [(changes[0].clone(), Traced::Touched)].into());
+        assert_eq!(
+            trace(&torn).changes,
+            [(changes[0].clone(), Traced::Touched)].into()
+        );
     }
 
     #[test]

@@ -82,7 +82,10 @@ pub fn act(op: &Op, fill: &dyn Fn(&Body) -> Result<String, HoleError>) -> Result
         Op::RemoveDirectory { path } => format!("remove_directory {}", words([path_id(path).as_str(), path])),
         Op::Restore { path, run: None } => format!("restore {}", words([path_id(path).as_str(), path])),
         Op::Restore { path, run: Some(run) } => {
-            format!("restore_from {}", words([path_id(path).as_str(), path, run.as_str()]))
+            format!(
+                "restore_from {}",
+                words([path_id(path).as_str(), path, run.as_str()])
+            )
         }
         Op::Group { name, gid, system } => {
             let gid = gid.map(|gid| gid.to_string()).unwrap_or_default();

@@ -152,12 +152,14 @@ pub fn each(folder: &Path) -> Result<Vec<Found>, StoreError> {
 
 /// Says whether a file has no whole line.
 fn is_unborn(path: &Path) -> bool {
-    std::fs::read(path).is_ok_and(|bytes| !bytes.contains(&b'\n'))
+    let mut bytes = Vec::new();
+    let read = super::open(path).and_then(|mut file| file.read_to_end(&mut bytes));
+    read.is_ok() && !bytes.contains(&b'\n')
 }
 
 /// Says whether a process writes a journal at this moment.
 pub fn is_being_written(path: &Path) -> bool {
-    let locked = File::open(path).map(|file| file.try_lock());
+    let locked = super::open(path).map(|file| file.try_lock());
     matches!(locked, Ok(Err(TryLockError::WouldBlock)))
 }
 

@@ -243,7 +243,7 @@ impl FleetTransport {
             machine: machine(reply),
             manifest: manifest(reply),
             facts: request.facts.then(|| facts::facts(reply)),
-            salt: reply.word("salt").map(|salt| Salt(salt.as_bytes().to_vec())),
+            salt: reply.salt().unwrap_or_default().map(Salt),
             answers: answer::answers(&request.probes, reply, &self.keyed.read),
         }
     }
@@ -701,7 +701,7 @@ fn manifest(reply: &Reply) -> ManifestState {
             (_, _) => ManifestState::Unreadable(said.why()),
         };
     }
-    match (reply.word("manifest-absent"), reply.word("manifest-lost")) {
+    match (reply.first("manifest-absent"), reply.first("manifest-lost")) {
         (Some(_), _) => ManifestState::Absent,
         (None, Some(_)) => {
             ManifestState::Unreadable("the manifest is gone, and the one before it is still there".to_owned())

@@ -217,12 +217,12 @@ where
         let now = reply
             .first("now")
             .and_then(|said| said.text().trim().parse().ok());
-        let salt = reply.word("salt").ok_or_else(|| odd("the salt"))?;
+        let salt = reply.salt().ok().flatten().ok_or_else(|| odd("the salt"))?;
         let excess = self.tail.len().saturating_sub(TAIL_MAX);
         Ok(Outcome {
             answers: answer::answers(&self.call.probes, reply, &self.means.keyed.read),
             host_now_secs: now.ok_or_else(|| odd("the time"))?,
-            salt: Salt(salt.as_bytes().to_vec()),
+            salt: Salt(salt),
             tail: self.tail.split_off(excess),
         })
     }

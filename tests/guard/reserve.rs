@@ -171,10 +171,13 @@ async fn a_look_of_a_reservation_does_not_hold_the_lock_file() {
             &request("p-1", "main", "it's \"me\"\nhere"),
             &LookRequest::default(),
         );
-        let script = script.replace("echo end", &format!("flock -n {} echo end", bed.state("lock")));
+        let script = script.replace(
+            "\nfinish\n",
+            &format!("\nflock -n {} true && finish\n", bed.state("lock")),
+        );
         let ran = raw(shell, &script);
         assert!(
-            String::from_utf8_lossy(&ran.stdout).ends_with("end\n"),
+            String::from_utf8_lossy(&ran.stdout).ends_with("\nend 5\n"),
             "{shell:?} {ran:?}"
         );
         assert_eq!(String::from_utf8_lossy(&ran.stderr), "", "{shell:?}");

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use muster::keyed;
+use muster::model::digest::Digest;
 use muster::model::id::ResourceKey;
 use muster::model::known::Known;
 use muster::model::observation::{Answer, Observed};
@@ -65,7 +66,8 @@ fn specs(folder: &str) -> Vec<(&'static str, Value)> {
 struct Look {
     probes: BTreeMap<ResourceKey, Vec<Probe>>,
     specs: Vec<Spec>,
-    stdout: String,
+    stdout: Vec<u8>,
+    answers: BTreeMap<ResourceKey, Vec<Answer>>,
 }
 
 /// A real look at this machine, once for all tests.
@@ -102,7 +104,7 @@ fn look() -> &'static Look {
             .stdin(Stdio::null())
             .output()
             .expect("sh runs");
-        let stdout = String::from_utf8(output.stdout).expect("a frame is text");
+        let stdout = output.stdout;
         let answers = answers(&probes, &stdout).expect("the true frame is read");
         for spec in &specs {
             let observed = spec.read(&answers[&spec.key()]);
@@ -117,15 +119,16 @@ fn look() -> &'static Look {
             probes,
             specs,
             stdout,
+            answers,
         }
     })
 }
 
 fn answers(
     probes: &BTreeMap<ResourceKey, Vec<Probe>>,
-    stdout: &str,
+    stdout: &[u8],
 ) -> Result<BTreeMap<ResourceKey, Vec<Answer>>, String> {
-    let reply = Reply::read(stdout.as_bytes())?;
+    let reply = Reply::read(stdout)?;
     if !reply.is_whole {
         return Err("cut".to_owned());
     }
@@ -162,10 +165,179 @@ fn an_answer_that_is_cut_anywhere_is_an_error() {
         .step_by(3)
         .chain(look.stdout.len() - 200..look.stdout.len() - 1)
     {
-        if let Some(cut) = look.stdout.get(..at) {
-            assert!(answers(&look.probes, cut).is_err(), "cut after {at} bytes");
+        let cut = &look.stdout[..at];
+        assert!(answers(&look.probes, cut).is_err(), "cut after {at} bytes");
+    }
+}
+
+/// The lines of the true answer.
+fn true_lines() -> Vec<&'static [u8]> {
+    let stdout = look().stdout.strip_suffix(b"\n").expect("the last line ends");
+    stdout.split(|byte| *byte == b'\n').collect()
+}
+
+/// The parts of the true answer: whole sections, and lines outside of them.
+fn true_parts() -> Vec<Vec<u8>> {
+    let lines = true_lines();
+    let mark = lines[0].strip_prefix(b"mark ").expect("the mark comes first");
+    let mut parts: Vec<Vec<u8>> = Vec::new();
+    let mut is_within = false;
+    for line in lines {
+        if is_within {
+            let last = parts.last_mut().expect("it was opened");
+            last.extend([line, b"\n"].concat());
+        } else {
+            parts.push([line, b"\n"].concat());
+        }
+        is_within = if is_within {
+            line != mark
+        } else {
+            line.starts_with(mark)
+        };
+    }
+    parts
+}
+
+/// Asserts that an altered answer says of each thing what the true one says, or nothing.
+fn assert_less(altered: &[u8], what: &str) {
+    let look = look();
+    let Ok(answers) = answers(&look.probes, altered) else {
+        return;
+    };
+    for spec in &look.specs {
+        let truth = believed(spec, &look.answers[&spec.key()]);
+        let now = believed(spec, &answers[&spec.key()]);
+        let is_less = match (&truth, &now) {
+            (_, Observed::Unknown(_)) => true,
+            // Without the text the digest still is true.
+            (Observed::Present(truth), Observed::Present(now)) => {
+                let mut truth = truth.clone();
+                if let Some(text) = truth["File"]["content"]["text"].as_str() {
+                    truth["File"]["content"] = json!({ "digest": Digest::of(text) });
+                }
+                truth == *now
+            }
+            _ => false,
+        };
+        assert!(
+            is_less || truth == now,
+            "{} {what}: {truth:?} became {now:?}",
+            spec.key()
+        );
+    }
+}
+
+#[test]
+fn an_answer_that_lacks_a_line_or_a_section_says_less_and_never_something_else() {
+    let (lines, parts) = (true_lines(), true_parts());
+    assert!(parts.len() > 15 && lines.len() > 2 * parts.len());
+    for gone in 0..lines.len() {
+        let rest = [&lines[..gone], &lines[gone + 1..]].concat();
+        let what = format!("without line {gone}, `{}`", String::from_utf8_lossy(lines[gone]));
+        assert_less(
+            &(rest.join(&b'\n').into_iter().chain(*b"\n")).collect::<Vec<u8>>(),
+            &what,
+        );
+    }
+    for gone in 0..parts.len() {
+        let rest = [&parts[..gone], &parts[gone + 1..]].concat().concat();
+        assert!(answers(&look().probes, &rest).is_err(), "without part {gone}");
+    }
+}
+
+#[test]
+fn a_section_twice_or_elsewhere_or_of_another_probe_is_no_answer() {
+    let parts = true_parts();
+    let answers = |parts: &[Vec<u8>]| answers(&look().probes, &parts.concat());
+    for (from, to) in (1..parts.len()).flat_map(|from| (1..parts.len()).map(move |to| (from, to))) {
+        let mut twice = parts.clone();
+        twice.insert(to, parts[from].clone());
+        assert!(answers(&twice).is_err(), "part {from} twice, at {to}");
+        let mut swapped = parts.clone();
+        swapped.swap(from, to);
+        assert_eq!(
+            answers(&swapped).is_ok(),
+            from == to,
+            "parts {from} and {to} swapped"
+        );
+    }
+}
+
+#[test]
+fn sections_that_are_numbered_as_if_they_were_asked_leave_everything_unknown() {
+    let parts = true_parts();
+    for n in 1..parts.len() - 1 {
+        let name = name_of(&parts[n]);
+        if ![
+            "stat", "empty", "passwd", "group", "package", "unit", "sysctl", "command",
+        ]
+        .contains(&&*name)
+        {
+            continue;
+        }
+        let mut twice = parts.clone();
+        twice.insert(n, parts[n].clone());
+        let mut gone = parts.clone();
+        gone.remove(n);
+        for odd in [twice, gone] {
+            let answers = answers(&look().probes, &renumbered(&odd)).expect("its form is right");
+            for spec in &look().specs {
+                let now = spec.read(&answers[&spec.key()]);
+                assert!(
+                    matches!(now, Observed::Unknown(_)),
+                    "{} by {name}: {now:?}",
+                    spec.key()
+                );
+            }
         }
     }
+    assert_eq!(renumbered(&parts), look().stdout);
+    // Any two of them may have changed their places.
+    for (a, b) in (1..parts.len() - 1).flat_map(|a| (a + 1..parts.len() - 1).map(move |b| (a, b))) {
+        let mut swapped = parts.clone();
+        swapped.swap(a, b);
+        // Nobody but the host knows which command said what.
+        let order = |parts: &[Vec<u8>]| -> Vec<Vec<u8>> {
+            let commands = parts.iter().filter(|part| name_of(part) == "command");
+            commands
+                .map(|part| {
+                    part.split(|byte| *byte == b' ')
+                        .skip(2)
+                        .collect::<Vec<_>>()
+                        .concat()
+                })
+                .collect()
+        };
+        if order(&swapped) == order(&parts) {
+            assert_less(&renumbered(&swapped), &format!("with parts {a} and {b} swapped"));
+        }
+    }
+}
+
+/// The name of a section.
+fn name_of(part: &[u8]) -> String {
+    let line =
+        String::from_utf8_lossy(part.split(|byte| *byte == b'\n').next().unwrap_or_default()).into_owned();
+    let words: Vec<&str> = line.split(' ').collect();
+    match words[..] {
+        [_, _, name] => name.to_owned(),
+        _ => words[0].to_owned(),
+    }
+}
+
+/// Writes parts with numbers as they should be.
+fn renumbered(parts: &[Vec<u8>]) -> Vec<u8> {
+    let mut all = parts[0].clone();
+    let inner = &parts[1..parts.len() - 1];
+    for (number, part) in inner.iter().enumerate() {
+        let mut words = part.splitn(3, |byte| *byte == b' ');
+        let mut word = || words.next().expect("a name, a number, the rest");
+        all.extend([word(), format!(" {number} ").as_bytes()].concat());
+        word();
+        all.extend(word());
+    }
+    all.extend(format!("end {}\n", inner.len()).bytes());
+    all
 }
 
 /// How one line is spoilt.
@@ -191,8 +363,8 @@ fn spoil() -> impl Strategy<Value = Spoil> {
     ]
 }
 
-fn spoilt(text: &str, spoils: &[Spoil]) -> Vec<u8> {
-    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+fn spoilt(spoils: &[Spoil]) -> Vec<u8> {
+    let mut lines: Vec<Vec<u8>> = true_lines().into_iter().map(<[u8]>::to_vec).collect();
     let mut flips = Vec::new();
     for spoil in spoils {
         let count = lines.len();
@@ -200,7 +372,7 @@ fn spoilt(text: &str, spoils: &[Spoil]) -> Vec<u8> {
             Spoil::Bytes(at, byte) => flips.push((*at, *byte)),
             Spoil::Swap(a, b) => lines.swap(a % count, b % count),
             Spoil::Double(line) => lines.insert(line % count, lines[line % count].clone()),
-            Spoil::Insert(at, line) => lines.insert(at % count, line.clone()),
+            Spoil::Insert(at, line) => lines.insert(at % count, line.clone().into_bytes()),
             Spoil::Inner(line, at, bytes) => alter(&mut lines[line % count], |inner| {
                 let at = at % (inner.len() + 1);
                 let until = (at + bytes.len()).min(inner.len());
@@ -213,7 +385,8 @@ fn spoilt(text: &str, spoils: &[Spoil]) -> Vec<u8> {
             }),
         }
     }
-    let mut bytes = (lines.join("\n") + "\n").into_bytes();
+    let mut bytes = lines.join(&b'\n');
+    bytes.push(b'\n');
     for (at, byte) in flips {
         let count = bytes.len();
         bytes[at % count] = byte;
@@ -221,13 +394,17 @@ fn spoilt(text: &str, spoils: &[Spoil]) -> Vec<u8> {
     bytes
 }
 
-/// Alters what a line holds in Base64.
-fn alter(line: &mut String, how: impl FnOnce(&mut Vec<u8>)) {
-    let mut parts: Vec<String> = line.split(' ').map(str::to_owned).collect();
-    if let Some(mut inner) = parts.get(1).and_then(|part| STANDARD.decode(part).ok()) {
-        how(&mut inner);
-        parts[1] = STANDARD.encode(inner);
-        *line = parts.join(" ");
+/// Alters what a line holds, be it as it is or in Base64.
+fn alter(line: &mut Vec<u8>, how: impl FnOnce(&mut Vec<u8>)) {
+    let text = String::from_utf8_lossy(line).into_owned();
+    let mut words: Vec<String> = text.split(' ').map(str::to_owned).collect();
+    match words.get(2).and_then(|word| STANDARD.decode(word).ok()) {
+        Some(mut inner) if words.len() == 4 => {
+            how(&mut inner);
+            words[2] = STANDARD.encode(inner);
+            *line = words.join(" ").into_bytes();
+        }
+        _ => how(line),
     }
 }
 
@@ -237,11 +414,23 @@ proptest! {
     #[test]
     fn a_spoilt_answer_ends_in_answers_or_in_words(spoils in prop::collection::vec(spoil(), 1..6)) {
         let look = look();
-        let bytes = spoilt(&look.stdout, &spoils);
-        let Ok(text) = String::from_utf8(bytes) else { return Ok(()) };
-        if let Ok(answers) = answers(&look.probes, &text) {
+        if let Ok(answers) = answers(&look.probes, &spoilt(&spoils)) {
             look.specs.iter().for_each(|spec| drop(believed(spec, &answers[&spec.key()])));
         }
+    }
+
+    #[test]
+    fn a_line_that_is_lost_or_twice_or_elsewhere_makes_nothing_absent_or_present(how in 0..3, a in any::<usize>(), b in any::<usize>()) {
+        let mut lines = true_lines();
+        let (a, b) = (a % lines.len(), b % lines.len());
+        match how {
+            0 => drop(lines.remove(a)),
+            1 => lines.insert(b, lines[a]),
+            _ => lines.swap(a, b),
+        }
+        let mut altered = lines.join(&b'\n');
+        altered.push(b'\n');
+        assert_less(&altered, &format!("by {how} of {a} and {b}"));
     }
 
     #[test]
@@ -258,8 +447,19 @@ proptest! {
 #[test]
 fn counts_that_no_memory_holds_cost_none() {
     let frame = |name: &str, inner: &[u8]| {
-        let said = STANDARD.encode([inner, b"\n0"].concat());
-        format!("{name} {said} {}\nend\n", STANDARD.encode("\n"))
+        let said = |name: &str, number: usize, inner: &[u8]| {
+            let inner = STANDARD.encode([inner, b"\n0"].concat());
+            format!("{name} {number} {inner} {}\n", STANDARD.encode("\n"))
+        };
+        let others = ["stat", "empty"].into_iter().filter(|other| *other != name);
+        let mut frame = said(name, 0, inner);
+        let mut count = 1;
+        for other in others {
+            frame += &said(other, count, b"");
+            count += 1;
+        }
+        frame += &said("salt", count, b"salt ");
+        format!("{frame}end {}\n", count + 1)
     };
     let probes = BTreeMap::from([(
         ResourceKey::new("x", "x"),
@@ -284,7 +484,7 @@ fn counts_that_no_memory_holds_cost_none() {
         b"\0\0\0\0",
     ] {
         for name in ["text", "link", "stat", "sum", "empty", "print", "sysctl"] {
-            let read = answers(&probes, &frame(name, inner)).expect("the frame is whole");
+            let read = answers(&probes, frame(name, inner).as_bytes()).expect("the frame is whole");
             assert_eq!(read.len(), 1);
         }
     }

@@ -17,7 +17,15 @@ mark=$(grep -o 'muster-start-[0-9a-f]*' <<<"$script" | head -n 1)
 begin() { echo "$mark $$"; echo "$mark $$" >&2; }
 # What an honest host would say to a look. Nothing that writes is ever run.
 truth() { printf '%s\n' "$script" | sed -E '/^(reserve_host|unreserve_host|lock_host|renew_lock|release_lock|enter|record|op_|step) /d' | env -i PATH="$PATH" LC_ALL=C sh -s 2>/dev/null | sed 1d; }
-said() { printf '%s %s %s\n' "$1" "$(printf '%s\n%s' "$2" "$3" | base64 -w0)" "$(printf %s "$4" | base64 -w0)"; }
+# A section as a look's script says it: NUMBER NAME OUTPUT STATUS ERRORS.
+said() { printf '%s %s %s\n%s\n%s %s\n%s\n%s\n' lie-mark "$1" "$2" "$3" lie-mark "$4" "$5" lie-mark; }
+# Tells an answer, but with another OUTPUT, STATUS and ERRORS in the sections NAME.
+retold() { perl -0777 -e 'my ($name, $o, $s, $e) = @ARGV; local $_ = <STDIN>; my ($m) = /^mark (\S+)$/m;
+    s/^(\Q$m\E \d+ \Q$name\E\n).*?\n\Q$m\E \d+\n.*?\n\Q$m\E\n/$1$o\n$m $s\n$e\n$m\n/smg; print' "$@"; }
+# Tells an answer with COUNT copies of the sections NAME, all numbered as they should be.
+copied() { perl -0777 -e 'my ($name, $count) = @ARGV; local $_ = <STDIN>; my ($m) = /^mark (\S+)$/m;
+    s/^(\Q$m\E \d+ \Q$name\E\n.*?\n\Q$m\E \d+\n.*?\n\Q$m\E\n|\Q$name\E \d+ \S+ \S*\n)/$1 x $count/smge;
+    my $n = 0; s/^(\Q$m\E|command) \d+ (?=\S)/"$1 " . $n++ . " "/mge; s/^end \d+$/end $n/m; print' "$@"; }
 "#;
 
 /// A host that lies, and a project that declares it.

@@ -82,11 +82,12 @@ fn an_answer_that_is_not_whole_or_not_the_one_asked_for_is_an_error() {
         "begin; truth | head -c 700",
         "begin; truth | head -n 3",
         "begin; truth | sed '$d'",
-        "begin; truth | sed 's/^end$/en/'",
-        "begin; truth | sed 's/^end$/end of it/'",
+        "begin; truth | sed 's/^end /en /'",
+        "begin; truth | sed 's/^end .*/end of it/'",
+        "begin; truth | sed 's/^end .*/end/'",
         "begin; truth; paint",
         "begin; echo end; truth",
-        "begin; truth | sed 's/=/!/g'",
+        "begin; truth | sed 's/^mark ./mark /'",
         "begin; truth; exit 5",
         "begin; truth | tr a-z A-Z",
         "begin; for status in 91 92 93 94 95 96 97 98; do printf 'refused '; paint; done; exit 97",
@@ -96,21 +97,53 @@ fn an_answer_that_is_not_whole_or_not_the_one_asked_for_is_an_error() {
 }
 
 #[test]
+fn an_answer_without_answers_leaves_everything_unknown() {
+    let liar = Liar::new("exit 0");
+    for lie in [
+        "begin; echo 'end 0'",
+        "begin; echo mark lie-mark; said 0 manifest-absent '' 0 ''; echo end 1",
+        "begin; echo mark lie-mark; said 0 machine x 0 ''; said 1 manifest-absent '' 0 ''; echo end 2",
+        "begin; truth | copied stat 0",
+        "begin; truth | copied stat 2",
+        "begin; truth | copied passwd 0 | copied group 0",
+        "begin; truth | copied passwd 2",
+        "begin; truth | copied package 0",
+        "begin; truth | copied command 2",
+        "begin; truth | copied command 0; exit 0",
+        "begin; truth | retold package '' 0 '' | retold stat '' 1 'stat: it is gone' | retold passwd '' 0 '' | copied command 0",
+    ] {
+        let told = assert_held(&liar, lie);
+        assert!([3, 4].contains(&told.code), "{lie}: {}", told.all());
+        assert!(!told.stdout.contains("to create,"), "{lie}: {}", told.all());
+    }
+}
+
+#[test]
+fn a_truth_that_is_copied_once_is_the_truth() {
+    let liar = Liar::new("begin; truth | copied stat 1 | retold nothing x 0 y");
+    let told = liar.muster(&["plan", "--detailed-exitcode", "--no-input"]);
+    assert_eq!(told.code, 2, "{}", told.all());
+}
+
+#[test]
 fn what_a_host_says_of_itself_never_acts() {
     // Honest in form, and painted in every text that is shown: versions, names, files, errors.
     let lie = r#"begin
 p=$(paint)
-truth | while IFS= read -r line; do
-    case $line in
-    'package '*) said package "$(printf 'muster-hostile\tamd64\tinstall\tinstalled\t%s\n' "${p%%$'\n'*}")" 0 "$p" ;;
-    'passwd '*) said passwd "$(printf 'muster-hostile:x:7:7:%s:/%s:/bin/%s\n%s' "${p%%$'\n'*}" "${p%%$'\n'*}" x "$p")" 0 "$p" ;;
-    'command '*) said command "$p" 9 "$p" ;;
-    'stat '*) said stat "" 1 "stat: cannot statx '/etc/muster-hostile.conf': $p" ;;
-    'machine '*) said machine "$p" 0 "$p" ;;
-    'os '*) said os "ID=$p" 0 '' ;;
-    *) printf '%s\n' "$line" ;;
-    esac
-done"#;
+first=${p%%$'\n'*}
+passwd=$(printf 'muster-hostile:x:7:7:%s:/%s:/bin/x\n\nend\n' "$first" "$first" | cat -n)
+truth |
+    retold package "$(printf 'muster-hostile\tamd64\tinstall\tinstalled\t%s\n' "$first")" 0 "$p" |
+    retold passwd "$passwd"$'\n' 0 "$p" |
+    retold stat "" 1 "stat: cannot statx '/etc/muster-hostile.conf': $p" |
+    retold machine "$p" 0 "$p" |
+    retold os "ID=$p" 0 '' |
+    while IFS= read -r line; do
+        case $line in
+        'command '*) printf '%s %s %s\n' "$(cut -d ' ' -f 1,2 <<<"$line")" "$(printf '%s\n9' "$p" | base64 -w0)" "$(printf %s "$p" | base64 -w0)" ;;
+        *) printf '%s\n' "$line" ;;
+        esac
+    done"#;
     let liar = Liar::new(&format!("{PAINT}\n{lie}"));
     liar.write(
         "modules/app/module.toml",

@@ -12,7 +12,7 @@ use crate::model::op::{ContentWanted, Probe, SettingsFormat};
 
 use super::look::{self, Classes};
 use super::op::sysctl_path;
-use super::reply::{Reply, Said};
+use super::reply::{NOT_AS_ASKED, Reply, Said};
 
 /// Reads keys of a settings file: `keyed::read`.
 pub type ReadKeys =
@@ -25,8 +25,16 @@ pub fn answers(
     read_keys: &ReadKeys,
 ) -> BTreeMap<ResourceKey, Vec<Answer>> {
     let classes = Classes::of(probes);
+    let fits = |(name, least, most)| (least..=most).contains(&reply.count(name));
+    if !look::expected(&classes).into_iter().all(fits) || reply.salt().is_err() {
+        // Nobody knows then which answer belongs to which question.
+        return probes
+            .iter()
+            .map(|(key, probes)| (key.clone(), vec![not_as_asked(); probes.len()]))
+            .collect();
+    }
     let seen = Seen::read(&classes, reply);
-    let mut commands = told(reply, "command", classes.commands.len()).into_iter();
+    let mut commands = reply.all("command");
     let mut answer = |probe: &Probe| match probe {
         Probe::Path { path, content } => seen.path(path, *content),
         Probe::Account(name) => seen.account(name),
@@ -50,14 +58,11 @@ pub fn answers(
 /// # Errors
 /// A clause, where it is no file or cannot be read.
 pub fn file_text(path: &str, reply: &Reply) -> Result<Option<String>, String> {
-    Files::read(reply, 1).text(path)
+    Files::read(reply, &[vec![path.to_owned()]]).text(path)
 }
 
-/// Returns what the commands of a name said; nothing where they are not as many as were asked, since nobody knows then
-/// which answer belongs to which question.
-fn told<'a>(reply: &'a Reply, name: &str, asked: usize) -> Vec<&'a Said> {
-    let said: Vec<&Said> = reply.all(name).collect();
-    if said.len() == asked { said } else { Vec::new() }
+fn not_as_asked() -> Answer {
+    Answer::NoAnswer(NOT_AS_ASKED.to_owned())
 }
 
 fn good(output: impl Into<String>) -> Answer {
@@ -76,7 +81,7 @@ fn bad(status: i32, why: impl Into<String>) -> Answer {
 
 fn command(said: Option<&Said>, timeout_secs: u64) -> Answer {
     match said {
-        None => Answer::NoAnswer("the host did not answer".to_owned()),
+        None => not_as_asked(),
         Some(said) if said.status == 124 => {
             Answer::NoAnswer(format!("the command did not end within {timeout_secs} s"))
         }
@@ -101,15 +106,23 @@ struct Seen {
 
 impl Seen {
     fn read(classes: &Classes<'_>, reply: &Reply) -> Self {
+        let passwd = table(reply.first("passwd"), 7);
+        let own = |chunk: Vec<&str>| chunk.into_iter().map(str::to_owned).collect();
+        let mut asked: Vec<Vec<String>> = look::chunks(&classes.paths).into_iter().map(own).collect();
+        asked.extend(
+            look::chunks(&classes.keys_of)
+                .iter()
+                .map(|names| key_files(&passwd, names)),
+        );
         Self {
-            files: Files::read(reply, look::stat_calls(classes)),
-            salt: reply.word("salt").map(|salt| salt.as_bytes().to_vec()),
-            passwd: table(reply.first("passwd")),
-            groups: table(reply.first("group")),
+            files: Files::read(reply, &asked),
+            salt: reply.salt().unwrap_or_default(),
+            passwd,
+            groups: table(reply.first("group"), 4),
             packages: packages(classes, reply),
             units: units(classes, reply),
-            parameters: parameters(reply),
-            kept: kept(reply),
+            parameters: parameters(classes, reply),
+            kept: kept(classes, reply),
         }
     }
 
@@ -161,7 +174,7 @@ impl Seen {
         let Some(line) = passwd.iter().find(|line| line[0] == name) else {
             return good("type=no-account\n");
         };
-        let path = format!("{}/.ssh/authorized_keys", line.get(5).map_or("", String::as_str));
+        let path = key_file(line);
         match self.path(&path, ContentWanted::Text) {
             Answer::Text { output, status: 0 } => good(format!("path={path}\n{output}")),
             other => other,
@@ -170,10 +183,11 @@ impl Seen {
 
     fn sysctl(&self, key: &str, file: &str) -> Answer {
         let mut output = match self.parameters.get(sysctl_path(key).as_bytes()) {
-            None => return Answer::NoAnswer("the host did not answer".to_owned()),
+            None => return not_as_asked(),
             Some((state, _)) if state == "bad" => return bad(1, format!("{key} cannot be read")),
             Some((state, _)) if state == "absent" => "absent=yes\n".to_owned(),
-            Some((_, value)) => format!("value={}\n", squeezed(value)),
+            Some((state, value)) if state == "ok" => format!("value={}\n", squeezed(value)),
+            Some(_) => return not_as_asked(),
         };
         match self.files.text(file) {
             Ok(None) => {}
@@ -189,7 +203,7 @@ impl Seen {
         let kept = self
             .kept
             .get(&(run.as_bytes().to_vec(), path.as_bytes().to_vec()));
-        kept.map_or_else(|| Answer::NoAnswer("the host did not answer".to_owned()), good)
+        kept.map_or_else(not_as_asked, good)
     }
 
     fn settings(
@@ -238,6 +252,18 @@ impl Seen {
     }
 }
 
+/// Where an account keeps its authorized keys.
+fn key_file(line: &[String]) -> String {
+    format!("{}/.ssh/authorized_keys", line.get(5).map_or("", String::as_str))
+}
+
+/// The files of these accounts' authorized keys, as the host finds them in its own table.
+fn key_files(passwd: &Result<Vec<Vec<String>>, String>, names: &[&str]) -> Vec<String> {
+    let lines = passwd.iter().flatten();
+    let theirs = lines.filter(|line| names.contains(&line[0].as_str()));
+    theirs.map(|line| key_file(line)).collect()
+}
+
 fn squeezed(value: &str) -> String {
     value.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -252,22 +278,21 @@ fn kept_in(text: &str, key: &str) -> String {
     text.lines().filter_map(value).next_back().unwrap_or_default()
 }
 
-/// Answers by name, with why there may be none.
+/// Answers by name.
 struct Named {
     answers: BTreeMap<String, Answer>,
-    otherwise: Answer,
 }
 
 impl Named {
     fn answer(&self, name: &str) -> Answer {
-        self.answers.get(name).unwrap_or(&self.otherwise).clone()
+        self.answers.get(name).cloned().unwrap_or_else(not_as_asked)
     }
 }
 
 fn packages(classes: &Classes<'_>, reply: &Reply) -> Named {
     let mut answers = BTreeMap::new();
     let chunks = look::chunks(&classes.packages);
-    for (chunk, said) in chunks.iter().zip(told(reply, "package", chunks.len())) {
+    for (chunk, said) in chunks.iter().zip(reply.all("package")) {
         // dpkg-query says 1 where it does not know some of the names, and 2 where it cannot read its database.
         if said.status > 1 {
             answers.extend(
@@ -279,15 +304,24 @@ fn packages(classes: &Classes<'_>, reply: &Reply) -> Named {
         }
         let text = said.text();
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
-        answers.extend(chunk.iter().map(|name| (name.to_string(), package(name, &lines))));
+        let is_unknown = |name: &str| said.errors.lines().any(|line| is_no_match(line, name));
+        answers.extend(
+            chunk
+                .iter()
+                .map(|name| (name.to_string(), package(name, &lines, is_unknown(name)))),
+        );
     }
-    Named {
-        answers,
-        otherwise: Answer::NoAnswer("the host did not answer".to_owned()),
-    }
+    Named { answers }
 }
 
-fn package(name: &str, lines: &[Vec<&str>]) -> Answer {
+/// Tells whether dpkg-query says here that it does not know a name.
+fn is_no_match(line: &str, name: &str) -> bool {
+    let line = line.to_ascii_lowercase();
+    line.split_once("no packages found matching ")
+        .is_some_and(|(_, unknown)| unknown.trim_end_matches('.') == name.to_ascii_lowercase())
+}
+
+fn package(name: &str, lines: &[Vec<&str>], is_unknown: bool) -> Answer {
     let (plain, wanted_arch) = match name.split_once(':') {
         Some((plain, arch)) => (plain, Some(arch)),
         None => (name, None),
@@ -305,18 +339,17 @@ fn package(name: &str, lines: &[Vec<&str>]) -> Answer {
         .collect();
     // Of several architectures the one that is installed counts.
     fitting.sort_by_key(|states| states.get(1) != Some(&"installed"));
-    good(
-        fitting
-            .first()
-            .map(|states| states.join("\t") + "\n")
-            .unwrap_or_default(),
-    )
+    match fitting.first() {
+        Some(states) => good(states.join("\t") + "\n"),
+        None if is_unknown => good(""),
+        None => not_as_asked(),
+    }
 }
 
 fn units(classes: &Classes<'_>, reply: &Reply) -> Named {
     let mut answers = BTreeMap::new();
     let chunks = look::chunks(&classes.units);
-    for (chunk, said) in chunks.iter().zip(told(reply, "unit", chunks.len())) {
+    for (chunk, said) in chunks.iter().zip(reply.all("unit")) {
         let text = said.text();
         let blocks: Vec<&str> = text
             .split("\n\n")
@@ -332,49 +365,73 @@ fn units(classes: &Classes<'_>, reply: &Reply) -> Named {
             (name.to_string(), answer)
         }));
     }
-    Named {
-        answers,
-        otherwise: Answer::NoAnswer("the host did not answer".to_owned()),
-    }
+    Named { answers }
 }
 
-fn parameters(reply: &Reply) -> BTreeMap<Vec<u8>, (String, String)> {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    reply
-        .all("sysctl")
-        .flat_map(|said| {
-            let fields = fields(&said.output);
-            fields
-                .chunks_exact(3)
-                .map(|f| (f[0].to_vec(), (text(f[1]), text(f[2]))))
-                .collect::<Vec<_>>()
-        })
-        .collect()
-}
-
-fn kept(reply: &Reply) -> BTreeMap<(Vec<u8>, Vec<u8>), String> {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let states = |said: &Said| -> Vec<_> {
+/// Returns the state and value of each kernel parameter by its path. Those of a call that does not answer for each once, in
+/// order, are left out.
+fn parameters(classes: &Classes<'_>, reply: &Reply) -> BTreeMap<Vec<u8>, (String, String)> {
+    let paths: BTreeSet<String> = classes.sysctls.iter().map(|key| sysctl_path(key)).collect();
+    let chunks = look::chunks(&paths.iter().map(String::as_str).collect());
+    let mut parameters = BTreeMap::new();
+    for (chunk, said) in chunks.iter().zip(reply.all("sysctl")) {
         let fields = fields(&said.output);
-        let state = |f: &[&[u8]]| format!("store={}\nleft={}\n", text(f[2]), text(f[3]));
-        fields
-            .chunks_exact(4)
-            .map(|f| ((f[0].to_vec(), f[1].to_vec()), state(f)))
-            .collect()
-    };
-    reply.all("kept").flat_map(states).collect()
+        let names = fields.iter().step_by(3).map(|name| lossy(name));
+        if fields.len() == 3 * chunk.len() && names.eq(chunk.iter().copied()) {
+            let read = |f: &[&[u8]]| (f[0].to_vec(), (lossy(f[1]), lossy(f[2])));
+            parameters.extend(fields.chunks_exact(3).map(read));
+        }
+    }
+    parameters
 }
 
-fn table(said: Option<&Said>) -> Result<Vec<Vec<String>>, String> {
-    let said = said.ok_or("the host did not answer")?;
+/// Returns what runs kept, by run and path. A call that does not answer for each once, in order, is left out.
+fn kept(classes: &Classes<'_>, reply: &Reply) -> BTreeMap<(Vec<u8>, Vec<u8>), String> {
+    let mut kept = BTreeMap::new();
+    for (chunk, said) in look::kept_chunks(classes).iter().zip(reply.all("kept")) {
+        let fields = fields(&said.output);
+        let names = fields.chunks(4).map(|f| (Some(f[0]), f.get(1).copied()));
+        let asked = chunk
+            .iter()
+            .map(|(run, path)| (Some(run.as_bytes()), Some(path.as_bytes())));
+        if fields.len() == 4 * chunk.len() && names.eq(asked) {
+            let state = |f: &[&[u8]]| format!("store={}\nleft={}\n", lossy(f[2]), lossy(f[3]));
+            let read = |f: &[&[u8]]| ((f[0].to_vec(), f[1].to_vec()), state(f));
+            kept.extend(fields.chunks_exact(4).map(read));
+        }
+    }
+    kept
+}
+
+/// Reads a table of accounts or groups: its lines are numbered, and an empty line and `end` follow them. What NIS adds, and
+/// what is empty or a comment, names nobody.
+fn table(said: Option<&Said>, columns: usize) -> Result<Vec<Vec<String>>, String> {
+    let said = said.ok_or(NOT_AS_ASKED)?;
     if said.status != 0 {
         return Err(said.why());
     }
-    Ok(said
-        .text()
-        .lines()
-        .map(|line| line.split(':').map(str::to_owned).collect())
-        .collect())
+    let text = said.text();
+    let numbered = |(index, line): (usize, &str)| {
+        let (number, rest) = line.trim_start_matches(' ').split_once('\t')?;
+        (number.parse() == Ok(index + 1)).then(|| rest.to_owned())
+    };
+    // Not `lines`, which would take a carriage return off.
+    let lines = text.strip_suffix('\n').unwrap_or(&text).split('\n').enumerate();
+    let mut lines: Vec<String> = lines.map(numbered).collect::<Option<_>>().ok_or(NOT_AS_ASKED)?;
+    if lines.pop().as_deref() != Some("end") {
+        return Err(NOT_AS_ASKED.to_owned());
+    }
+    lines
+        .iter()
+        .filter(|line| !line.is_empty() && !line.starts_with(['+', '-', '#']))
+        .map(|line| {
+            let line: Vec<String> = line.split(':').map(str::to_owned).collect();
+            let is_whole = line.len() == columns;
+            is_whole
+                .then_some(line)
+                .ok_or_else(|| "a line of the host's accounts or groups cannot be read".to_owned())
+        })
+        .collect()
 }
 
 /// Splits what ends with NUL bytes.
@@ -394,9 +451,8 @@ struct Files {
     sums: BTreeMap<Vec<u8>, String>,
     prints: BTreeMap<Vec<u8>, String>,
     texts: BTreeMap<Vec<u8>, Vec<u8>>,
-    errors: Vec<String>,
-    /// Whether there are as many answers about paths as questions: with one missing, nothing that it was about is absent.
-    is_complete: bool,
+    /// Why a path has no `Stat`; `None` where nothing is there.
+    missing: BTreeMap<String, Option<String>>,
 }
 
 /// What stat(1) said of one path.
@@ -410,14 +466,17 @@ struct Stat {
 }
 
 impl Files {
-    fn read(reply: &Reply, stat_calls: usize) -> Self {
-        let mut files = Self {
-            is_complete: reply.all("stat").count() == stat_calls,
-            ..Self::default()
-        };
+    /// Reads what was said of paths; `asked` is what each call of stat(1) was asked.
+    fn read(reply: &Reply, asked: &[Vec<String>]) -> Self {
+        let mut files = Self::default();
+        if reply.count("stat") != asked.len() {
+            return files;
+        }
+        for (asked, said) in asked.iter().zip(reply.all("stat")) {
+            files.read_stats(asked, said);
+        }
         for (name, said) in &reply.said {
             match name.as_str() {
-                "stat" => files.read_stats(said),
                 "empty" => files.empties.extend(pairs(&said.output)),
                 "sum" => files.read_sums(&said.output),
                 "print" => files.prints.extend(pairs(&said.output)),
@@ -428,19 +487,42 @@ impl Files {
         files
     }
 
-    fn read_stats(&mut self, said: &Said) {
-        for record in fields(&said.output).chunks_exact(9) {
-            let name = record[0];
-            if let Some(stat) = Stat::read(record) {
-                self.stats.insert(name.to_vec(), stat);
-            }
+    /// Reads one call's records and errors. Where they are not one for each path that it was asked, they say nothing of any.
+    fn read_stats(&mut self, asked: &[String], said: &Said) {
+        let mut left = asked.to_vec();
+        let fields = fields(&said.output);
+        for record in fields.chunks(9) {
+            let position = left.iter().position(|path| path.as_bytes() == record[0]);
+            let Some((position, stat)) = position.zip(Stat::read(record)) else {
+                return asked.iter().for_each(|path| self.forget(path));
+            };
+            let path = left.swap_remove(position);
             let target = record[8]
-                .strip_prefix(name)
+                .strip_prefix(record[0])
                 .and_then(|rest| rest.strip_prefix(b" -> "));
             self.links
-                .extend(target.map(|target| (name.to_vec(), lossy(target))));
+                .extend(target.map(|target| (record[0].to_vec(), lossy(target))));
+            self.stats.insert(path.into_bytes(), stat);
         }
-        self.errors.extend(said.errors.lines().map(str::to_owned));
+        // A link whose target cannot be read has a record beside its error.
+        let errors: Vec<&str> = said
+            .errors
+            .lines()
+            .filter(|line| !line.contains("cannot read symbolic link"))
+            .collect();
+        if errors.len() != left.len() {
+            return asked.iter().for_each(|path| self.forget(path));
+        }
+        let missing = left.into_iter().map(|path| {
+            let why = why_missing(&path, &errors);
+            (path, why)
+        });
+        self.missing.extend(missing);
+    }
+
+    fn forget(&mut self, path: &str) {
+        self.stats.remove(path.as_bytes());
+        self.missing.remove(path);
     }
 
     fn read_sums(&mut self, output: &[u8]) {
@@ -483,21 +565,12 @@ impl Files {
         }
     }
 
-    /// Says why a path has no `Stat`: `Ok` where nothing is there, which only ENOENT and ENOTDIR say.
+    /// Says why a path has no `Stat`: `Ok` where nothing is there.
     fn is_absent(&self, path: &str) -> Result<(), String> {
-        let says_absent =
-            |line: &str| line.ends_with(": No such file or directory") || line.ends_with(": Not a directory");
-        let quoted = format!("'{path}'");
-        let own: Vec<&String> = self.errors.iter().filter(|line| line.contains(&quoted)).collect();
-        if own.iter().any(|line| says_absent(line)) {
-            return Ok(());
-        }
-        match own.first() {
-            _ if !self.is_complete => Err(format!("{path} cannot be read: the host's answer is not whole")),
-            Some(line) => Err(line.trim_start_matches("stat: ").to_owned()),
-            // A name that stat writes in another way cannot be found; then all that it missed must have been absent.
-            None if !self.errors.is_empty() && self.errors.iter().all(|line| says_absent(line)) => Ok(()),
-            None => Err(format!("{path} cannot be read")),
+        match self.missing.get(path) {
+            Some(None) => Ok(()),
+            Some(Some(why)) => Err(why.clone()),
+            None => Err(format!("{path} cannot be read: {NOT_AS_ASKED}")),
         }
     }
 
@@ -590,9 +663,27 @@ impl Files {
     }
 }
 
+/// Says what the errors of stat(1) mean for a path that has no record; `None` where nothing is there, which only ENOENT
+/// and ENOTDIR say.
+fn why_missing(path: &str, errors: &[&str]) -> Option<String> {
+    let says_absent =
+        |line: &&str| line.ends_with(": No such file or directory") || line.ends_with(": Not a directory");
+    let quoted = format!("'{path}'");
+    match errors.iter().find(|line| line.contains(&quoted)) {
+        Some(line) if says_absent(line) => None,
+        Some(line) => Some(line.trim_start_matches("stat: ").to_owned()),
+        // A name that stat writes in another way cannot be found; then all that it missed must have been absent.
+        None if errors.iter().all(says_absent) => None,
+        None => Some(format!("{path} cannot be read")),
+    }
+}
+
 impl Stat {
     /// Reads name, mode in hex, uid, user, gid, group, size, ctime, name with target.
     fn read(record: &[&[u8]]) -> Option<Self> {
+        if record.len() != 9 {
+            return None;
+        }
         let mode = u32::from_str_radix(std::str::from_utf8(record[1]).ok()?, 16).ok()?;
         let kind = match mode & 0o170_000 {
             0o100_000 => "file",
@@ -642,7 +733,7 @@ mod tests {
     fn reply(name: &str, output: &str, errors: &str, status: i32) -> Reply {
         let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
         let line = format!(
-            "{name} {} {}\n",
+            "{name} 0 {} {}\n",
             encode(&format!("{output}\n{status}")),
             encode(errors)
         );
@@ -652,7 +743,13 @@ mod tests {
     fn answers_of(probes: &[Probe], reply: &Reply) -> Vec<Answer> {
         let key = ResourceKey::new("x", "x");
         let probes = BTreeMap::from([(key.clone(), probes.to_vec())]);
-        answers(&probes, reply, &|_, _, _| Ok(BTreeMap::new()))
+        let mut reply = reply.clone();
+        let salt = Said {
+            output: b"salt ".to_vec(),
+            ..Said::default()
+        };
+        reply.said.push(("salt".to_owned(), salt));
+        answers(&probes, &reply, &|_, _, _| Ok(BTreeMap::new()))
             .remove(&key)
             .unwrap()
     }
@@ -671,9 +768,12 @@ mod tests {
     fn a_package_of_several_architectures_is_the_installed_one() {
         let probes = ["lib", "lib:i386", "none"].map(|name| Probe::Package(name.to_owned()));
         let output = "lib\tamd64\tdeinstall\tconfig-files\t1\nlib\ti386\tinstall\tinstalled\t2\n";
+        let no_match = "dpkg-query: no packages found matching none\n";
         let installed = good("install\tinstalled\t2\n");
-        let answers = answers_of(&probes, &reply("package", output, "no packages found\n", 1));
+        let answers = answers_of(&probes, &reply("package", output, no_match, 1));
         assert_eq!(answers, [installed.clone(), installed, good("")]);
+        let silent = answers_of(&probes, &reply("package", "", no_match, 1));
+        assert!(silent[..2].iter().all(|answer| answer.missing().is_some()) && silent[2] == good(""));
         let broken = answers_of(&probes, &reply("package", "", "dpkg-query: error\n", 2));
         assert_eq!(broken, vec![Answer::NoAnswer("dpkg-query: error".to_owned()); 3]);
     }
@@ -689,11 +789,7 @@ mod tests {
             Probe::Account("a".to_owned()),
         ];
         let answers = answers_of(&probes, &Reply::default());
-        assert_eq!(
-            answers[0],
-            bad(1, "/x cannot be read: the host's answer is not whole")
-        );
-        assert!(answers[1..].iter().all(|answer| answer.missing().is_some()));
+        assert_eq!(answers, vec![not_as_asked(); 3]);
     }
 
     #[test]
@@ -706,15 +802,71 @@ mod tests {
         let probes = [probe("a"), probe("b"), Probe::Package("curl".to_owned())];
         let mut said = reply("command", "x=1", "", 0);
         let answers = answers_of(&probes, &said);
-        assert!(
-            answers.iter().all(|answer| answer.missing().is_some()),
-            "{answers:?}"
+        assert_eq!(answers, vec![not_as_asked(); 3]);
+        said.said.extend(reply("command", "", "", 0).said);
+        let package = reply("package", "curl\tamd64\tinstall\tinstalled\t8\n", "", 0);
+        said.said.extend(package.said.clone());
+        let curl = good("install\tinstalled\t8\n");
+        assert_eq!(answers_of(&probes, &said), [good("x=1"), good(""), curl]);
+        said.said.extend(package.said);
+        assert_eq!(
+            answers_of(&probes, &said),
+            vec![not_as_asked(); 3],
+            "one call was asked, two answered"
         );
-        for name in ["command", "package", "package"] {
-            said.said.extend(reply(name, "", "", 0).said);
+    }
+
+    #[test]
+    fn only_a_whole_table_tells_who_is_absent() {
+        let probes = ["root", "nobody-there"].map(|name| Probe::Account(name.to_owned()));
+        let answers = |passwd: &str| {
+            let mut said = reply("passwd", passwd, "", 0);
+            let group = "     1\troot:x:0:\n     2\t\n     3\tend\n";
+            said.said.extend(reply("group", group, "", 0).said);
+            answers_of(&probes, &said)
+        };
+        let root = "1\troot:x:0:0:root:/root:/bin/sh\n";
+        let whole = answers(&format!("{root}2\t+\n3\t\n4\tend\n"));
+        assert_eq!(whole, [good("root:x:0:0:root:/root:/bin/sh\n\nroot\n"), good("")]);
+        for odd in [
+            "",
+            "1\tend\n2\tend",
+            root,
+            &format!("{root}3\tend\n"),
+            &format!("{root}2\tbin:x:1\n3\tend\n"),
+            &format!("{root}{root}2\tend\n"),
+        ] {
+            let answers = answers(odd);
+            assert!(answers.iter().all(|answer| answer.missing().is_some()), "{odd}");
         }
-        let answers = answers_of(&probes, &said);
-        assert_eq!((&answers[0], &answers[1]), (&good("x=1"), &good("")));
-        assert!(answers[2].missing().is_some(), "one call was asked, two answered");
+    }
+
+    #[test]
+    fn a_path_is_absent_only_where_each_path_has_one_answer() {
+        let probes = ["/a", "/b"].map(|path| Probe::Path {
+            path: path.to_owned(),
+            content: ContentWanted::None,
+        });
+        let record = "/a\x0041ed\x000\x00root\x000\x00root\x004096\x001\x00/a\x00";
+        let gone = "stat: cannot statx '/b': No such file or directory\n";
+        let answers = |records: &str, errors: &str| {
+            let mut said = reply("stat", records, errors, 1);
+            said.said.extend(reply("empty", "/a\x00yes\x00", "", 0).said);
+            answers_of(&probes, &said)
+        };
+        let whole = answers(record, gone);
+        assert!(matches!(&whole[0], Answer::Text { status: 0, .. }));
+        assert_eq!(whole[1], good("type=absent\n"));
+        for (records, errors) in [
+            (String::new(), gone.to_owned()),
+            (record.to_owned(), String::new()),
+            (record.repeat(2), gone.to_owned()),
+            (record.to_owned(), gone.repeat(2)),
+            (record.replace("/a", "/c"), gone.to_owned()),
+        ] {
+            for answer in answers(&records, &errors) {
+                assert!(matches!(answer, Answer::Text { status: 1, .. }), "{answer:?}");
+            }
+        }
     }
 }

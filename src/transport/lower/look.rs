@@ -82,9 +82,35 @@ pub(super) fn chunks<'a>(class: &BTreeSet<&'a str>) -> Vec<Vec<&'a str>> {
     all.chunks(ARGUMENTS_MAX).map(<[&str]>::to_vec).collect()
 }
 
-/// Returns how many times a look asks stat(1).
-pub(super) fn stat_calls(classes: &Classes<'_>) -> usize {
-    chunks(&classes.paths).len() + chunks(&classes.keys_of).len()
+/// Cuts what is asked of what runs kept into single calls.
+pub(super) fn kept_chunks<'a>(classes: &Classes<'a>) -> Vec<Vec<(&'a str, &'a str)>> {
+    let all: Vec<(&str, &str)> = classes.kept.iter().copied().collect();
+    all.chunks(ARGUMENTS_MAX).map(<[_]>::to_vec).collect()
+}
+
+/// Returns the sections of the answer to a look, each with the fewest and the most of them that there may be: some are
+/// said only where there is something to say.
+pub(super) fn expected(classes: &Classes<'_>) -> [(&'static str, usize, usize); 12] {
+    let calls = |class| chunks(class).len();
+    let keys = calls(&classes.keys_of);
+    let stats = calls(&classes.paths) + keys;
+    let contents = calls(&classes.texts) + calls(&classes.settings) + keys;
+    let tables = usize::from(classes.accounts);
+    let exactly = |name, count| (name, count, count);
+    [
+        exactly("stat", stats),
+        exactly("empty", stats),
+        ("sum", 0, contents),
+        ("text", 0, contents),
+        ("print", 0, calls(&classes.prints)),
+        exactly("passwd", tables),
+        exactly("group", tables),
+        exactly("package", calls(&classes.packages)),
+        exactly("unit", calls(&classes.units)),
+        exactly("sysctl", calls(&classes.sysctls)),
+        exactly("kept", kept_chunks(classes).len()),
+        exactly("command", classes.commands.len()),
+    ]
 }
 
 /// Spells all probes. Needs `say_salt` before it, for prints.
@@ -101,7 +127,7 @@ pub fn sections(probes: &BTreeMap<ResourceKey, Vec<Probe>>) -> String {
     if classes.accounts {
         script
             .text
-            .push_str("say passwd cat /etc/passwd\nsay group cat /etc/group\n");
+            .push_str("say passwd table /etc/passwd\nsay group table /etc/group\n");
     }
     script.class(&classes.packages, &["say package LIST package_states"]);
     let properties = UNIT_PROPERTIES.join(",");
@@ -114,7 +140,7 @@ pub fn sections(probes: &BTreeMap<ResourceKey, Vec<Probe>>) -> String {
         &parameters.iter().map(String::as_str).collect(),
         &["say sysctl LIST sysctls"],
     );
-    script.kept(&classes.kept);
+    script.kept(&classes);
     classes
         .commands
         .iter()
@@ -197,9 +223,8 @@ impl Script {
     }
 
     /// Spells the look at what runs kept: each path with its run and the name under which it is kept.
-    fn kept(&mut self, kept: &BTreeSet<(&str, &str)>) {
-        let kept: Vec<(&str, &str)> = kept.iter().copied().collect();
-        for chunk in kept.chunks(ARGUMENTS_MAX) {
+    fn kept(&mut self, classes: &Classes<'_>) {
+        for chunk in kept_chunks(classes) {
             let arguments: Vec<String> = chunk
                 .iter()
                 .map(|(run, path)| words([run, op::path_id(path).as_str(), path]))

@@ -5,12 +5,15 @@
 # The kernel's own dice.
 read -r mark </proc/sys/kernel/random/uuid || { echo "/proc is not there" >&2 && exit 97; }
 printf 'mark %s\n' "$mark"
+# How much was said: all of it is numbered, so that a part that gets lost is missed.
+said=0
 # Names as they are, where stat would quote them.
 export QUOTING_STYLE=literal
 
 # Runs a program and prints its output, its status and its errors. It runs in a shell of its own: the last one may be its `exec`.
 say() { # NAME COMMAND…
-    printf '%s %s\n' "$mark" "$1"
+    printf '%s %d %s\n' "$mark" "$said" "$1"
+    said=$((said + 1))
     shift
     { _errors=$("$@" 2>&1 >&7 7>&-); } 7>&1
     printf '\n%s %d\n%s\n%s\n' "$mark" "$?" "$_errors" "$mark"
@@ -18,21 +21,33 @@ say() { # NAME COMMAND…
 
 # Prints what a function that starts no program prints, and its status.
 tell() { # NAME FUNCTION…
-    printf '%s %s\n' "$mark" "$1"
+    printf '%s %d %s\n' "$mark" "$said" "$1"
+    said=$((said + 1))
     shift
     "$@"
     printf '\n%s %d\n\n%s\n' "$mark" "$?" "$mark"
 }
 
-# Runs somebody else's command and prints `NAME OUTPUT ERRORS` in Base64, the status on a line of its own at the output's
+# Runs somebody else's command and prints `NAME NUMBER OUTPUT ERRORS` in Base64, the status on a line of its own at the output's
 # end: what it leaves running must not write between the marks.
 relay() { # NAME COMMAND…
-    printf '%s ' "$1"
+    printf '%s %d ' "$1" "$said"
+    said=$((said + 1))
     shift
     {
         _errors=$({ { "$@"; printf '\n%d' "$?"; } | base64 -w0 >&7; } 2>&1)
     } 7>&1
     printf ' %s\n' "$(printf %s "$_errors" | base64 -w0)"
+}
+
+# Ends the answer.
+finish() {
+    printf 'end %d\n' "$said"
+}
+
+# Prints a table of accounts or groups with numbered lines and an end of its own: a name that it lacks is absent.
+table() { # PATH
+    printf '\nend\n' | cat -n -- "$1" -
 }
 
 # Prints a short file.
@@ -51,20 +66,20 @@ first_line_of() { # PATH
 # Prints the manifest, or says why it cannot be read.
 say_manifest() {
     if [ -d "$state" ] && [ ! -x "$state" ]; then
-        echo "manifest-unreadable"
+        tell manifest-unreadable true
     elif [ -e "$state/manifest" ] || [ -L "$state/manifest" ]; then
         say manifest cat -- "$state/manifest"
     elif [ -e "$state/manifest.previous" ]; then
-        echo "manifest-lost"
+        tell manifest-lost true
     else
-        echo "manifest-absent"
+        tell manifest-absent true
     fi
 }
 
 say_salt() {
     salt=
     [ ! -s "$state/salt" ] || read -r salt <"$state/salt" || salt=
-    [ -z "$salt" ] || printf 'salt %s\n' "$salt"
+    tell salt printf 'salt %s' "$salt"
 }
 
 # Prints what identifies the machine, what muster knows of it, and the salt.

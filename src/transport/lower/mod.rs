@@ -240,13 +240,13 @@ impl Guard<'_> {
             Then::Look(probes) => format!("say_salt\n{}", look::sections(probes)),
             Then::Read(path) => look::reading(path),
         });
-        script + "extend\nsay now date +%s\necho end\n"
+        script + "extend\nsay now date +%s\nfinish\n"
     }
 
     /// Spells a question to the host: its answer is one command's.
     pub fn ask(&self, command: &str, secs: u64) -> String {
         format!(
-            "{}{OPS}{LOOK}\n{}echo end\n",
+            "{}{OPS}{LOOK}\n{}finish\n",
             self.head("-", 0),
             look::asking(command, secs)
         )
@@ -299,7 +299,7 @@ fn looking(request: &LookRequest) -> String {
     } else {
         ""
     };
-    format!("{undo}say_host {tools}\n{facts}{sections}echo end\n")
+    format!("{undo}say_host {tools}\n{facts}{sections}finish\n")
 }
 
 /// Spells what a person is called or says as one word and one line.

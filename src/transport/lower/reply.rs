@@ -1,4 +1,8 @@
 //! What a script printed: lines of plain words, and between lines with a mark what its programs said, as it was.
+//!
+//! What commands said is numbered, and the end says how many there were, so that a part that is missing, comes twice or
+//! stands elsewhere is not taken for an answer. The connection sees to it that nothing is altered on the way; this is for
+//! hosts whose shell or whose account's start files are not what they should be.
 
 use base64::Engine as _;
 
@@ -37,6 +41,9 @@ pub struct Reply {
     pub is_whole: bool,
 }
 
+/// What is wrong with an answer of which parts are missing, come twice or stand elsewhere.
+pub const NOT_AS_ASKED: &str = "this host's answer is not what was asked";
+
 impl Reply {
     /// Reads a script's standard output. A line that makes no sense is an error: its frame can no longer be trusted.
     pub fn read(stdout: &[u8]) -> Result<Self, String> {
@@ -47,8 +54,8 @@ impl Reply {
             rest = after;
             match (mark, line.strip_prefix(b"mark ")) {
                 (None, Some(fresh)) => mark = Some(fresh),
-                _ => match mark.and_then(|mark| Some((mark, name_after(line, mark)?))) {
-                    Some((mark, name)) => rest = reply.frame(name, mark, rest)?,
+                _ => match mark.and_then(|mark| Some((mark, line.strip_prefix(mark)?))) {
+                    Some((mark, opening)) => rest = reply.frame(opening, mark, rest)?,
                     None => reply.plain(line)?,
                 },
             }
@@ -57,13 +64,30 @@ impl Reply {
     }
 
     /// Takes in a frame; returns what follows it.
-    fn frame<'a>(&mut self, name: String, mark: &[u8], text: &'a [u8]) -> Result<&'a [u8], String> {
+    fn frame<'a>(&mut self, opening: &[u8], mark: &[u8], text: &'a [u8]) -> Result<&'a [u8], String> {
         if self.is_whole {
             return Err("the answer goes on after its end".to_owned());
         }
+        let opening = std::str::from_utf8(opening)
+            .ok()
+            .and_then(|text| text.strip_prefix(' '));
+        let (number, name) = opening
+            .and_then(|text| text.split_once(' '))
+            .ok_or(NOT_AS_ASKED)?;
+        self.expect(number).ok_or(NOT_AS_ASKED)?;
         let (said, rest) = framed(text, mark).ok_or("the answer breaks off")?;
-        self.said.push((name, said));
+        // Nothing that is looked at can know the mark.
+        let holds_mark = |bytes: &[u8]| memchr::memmem::find(bytes, mark).is_some();
+        if holds_mark(&said.output) || holds_mark(said.errors.as_bytes()) {
+            return Err(NOT_AS_ASKED.to_owned());
+        }
+        self.said.push((name.to_owned(), said));
         Ok(rest)
+    }
+
+    /// Says whether this is the number of what comes now.
+    fn expect(&self, number: &str) -> Option<()> {
+        (number.parse() == Ok(self.said.len())).then_some(())
     }
 
     /// Takes in a line outside of frames.
@@ -91,6 +115,24 @@ impl Reply {
             .map(|(_, said)| said)
     }
 
+    /// Returns how many commands of this name said something.
+    pub fn count(&self, name: &str) -> usize {
+        self.all(name).count()
+    }
+
+    /// Returns the host's salt, if it has one.
+    ///
+    /// # Errors
+    /// The host did not say whether it has one.
+    pub fn salt(&self) -> Result<Option<Vec<u8>>, String> {
+        let salt = self
+            .first("salt")
+            .and_then(|said| said.output.strip_prefix(b"salt "));
+        let is_base64 = |salt: &&[u8]| decode(&String::from_utf8_lossy(salt)).is_some();
+        let salt = salt.filter(is_base64).ok_or(NOT_AS_ASKED)?;
+        Ok(Some(salt.to_vec()).filter(|salt| !salt.is_empty()))
+    }
+
     /// Returns the rest of the first plain line of this name.
     pub fn word(&self, name: &str) -> Option<&str> {
         self.words
@@ -104,23 +146,19 @@ impl Reply {
         (!self.is_whole).then_some(())?;
         let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
         match name {
-            "end" if rest.is_empty() => self.is_whole = true,
+            "end" if rest.is_empty() => self.is_whole = self.said.is_empty().then_some(true)?,
+            "end" => self.is_whole = self.expect(rest).map(|()| true)?,
             "step" => self.steps.push(StepEnd::read(rest)?),
-            "refused"
-            | "token"
-            | "salt"
-            | "switch"
-            | "trouble"
-            | "busy"
-            | "state"
-            | "run"
-            | "who"
-            | "age"
-            | "reason"
-            | "manifest-absent"
-            | "manifest-lost"
-            | "manifest-unreadable" => self.words.push((name.to_owned(), rest.to_owned())),
-            _ => self.said.push((name.to_owned(), Said::read(rest)?)),
+            "trouble" => self.words.push((name.to_owned(), rest.to_owned())),
+            "refused" | "token" | "switch" | "busy" | "state" | "run" | "who" | "age" | "reason" => {
+                self.word(name).is_none().then_some(())?;
+                self.words.push((name.to_owned(), rest.to_owned()));
+            }
+            _ => {
+                let (number, rest) = rest.split_once(' ')?;
+                self.expect(number)?;
+                self.said.push((name.to_owned(), Said::read(rest)?));
+            }
         }
         Some(())
     }
@@ -180,12 +218,6 @@ fn next_line(text: &[u8]) -> Option<(&[u8], &[u8])> {
     Some(end.map_or((text, &[]), |end| (&text[..end], &text[end + 1..])))
 }
 
-/// Returns the name in a line that opens a frame.
-fn name_after(line: &[u8], mark: &[u8]) -> Option<String> {
-    let name = line.strip_prefix(mark)?.strip_prefix(b" ")?;
-    Some(String::from_utf8_lossy(name).into_owned())
-}
-
 /// Reads a frame: output, a line with mark and status, errors, a line with the mark. Returns what follows, too.
 fn framed<'a>(text: &'a [u8], mark: &[u8]) -> Option<(Said, &'a [u8])> {
     let (output, rest) = split_at_line(text, &[mark, b" "].concat())?;
@@ -218,11 +250,11 @@ mod tests {
 
     #[test]
     fn what_is_framed_comes_as_it_was_whatever_it_holds() {
-        let output = b"\xff\0end\nrefused all\n\nmark 0b1d\n0b1c\n";
+        let output = b"\xff\0end\nrefused all\n\nmark 0b1d\nend 1\n";
         let frame = [
-            b"mark 0b1c\n0b1c x\n".as_slice(),
+            b"mark 0b1c\n0b1c 0 x\n".as_slice(),
             output,
-            b"\n0b1c 7\nbad\nworse\n0b1c\n0b1c y\n\n0b1c 0\n\n0b1c\nend\n",
+            b"\n0b1c 7\nbad\nworse\n0b1c\n0b1c 1 y\n\n0b1c 0\n\n0b1c\nend 2\n",
         ]
         .concat();
         let reply = Reply::read(&frame).unwrap();
@@ -242,10 +274,36 @@ mod tests {
     }
 
     #[test]
+    fn a_part_that_is_missing_or_twice_or_elsewhere_is_no_answer() {
+        let frame =
+            |number: usize, name: &str| format!("{MARK} {number} {name}\nout\n{MARK} 0\nerr\n{MARK}\n");
+        let read = |parts: &[String], end: usize| {
+            Reply::read(format!("mark {MARK}\n{}end {end}\n", parts.concat()).as_bytes())
+        };
+        let [a, b, c] = [frame(0, "a"), frame(1, "b"), frame(2, "c")];
+        assert!(read(&[a.clone(), b.clone(), c.clone()], 3).unwrap().is_whole);
+        for (parts, end) in [
+            (vec![&a, &c], 3),
+            (vec![&a, &b], 3),
+            (vec![&b, &c], 3),
+            (vec![&a, &b, &b, &c], 3),
+            (vec![&a, &c, &b], 3),
+            (vec![&a, &b, &c, &c], 4),
+            (vec![], 3),
+        ] {
+            let parts: Vec<String> = parts.into_iter().cloned().collect();
+            assert!(read(&parts, end).is_err(), "{parts:?}");
+        }
+        let lines: Vec<&str> = a.lines().collect();
+        let twice = |n: usize| [&lines[..=n], &lines[n..]].concat().join("\n") + "\n";
+        assert!([0, 2, 4].into_iter().all(|n| read(&[twice(n)], 1).is_err()));
+    }
+
+    #[test]
     fn an_odd_line_is_quoted_only_before_the_first_frame() {
         let odd = Reply::read(b"Welcome to this machine!\n").unwrap_err();
         assert!(odd.contains("Welcome"), "{odd}");
-        let late = format!("mark {MARK}\n{MARK} x\n\n{MARK} 0\n\n{MARK}\npassword!\n");
+        let late = format!("mark {MARK}\n{MARK} 0 x\n\n{MARK} 0\n\n{MARK}\npassword!\n");
         let odd = Reply::read(late.as_bytes()).unwrap_err();
         assert!(!odd.contains("password"), "{odd}");
     }
@@ -254,7 +312,7 @@ mod tests {
     fn lines_are_read_and_a_cut_answer_is_not_whole() {
         let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
         let text = format!(
-            "token 7\nx {} {}\nstep 0 3 {}\n",
+            "token 7\nx 0 {} {}\nstep 0 3 {}\n",
             encode("a\nb\n\n4"),
             encode("bad\n"),
             encode("no")
@@ -275,7 +333,17 @@ mod tests {
             }]
         );
         assert!(!reply.is_whole);
-        assert!(Reply::read(format!("{text}end\n").as_bytes()).unwrap().is_whole);
+        assert!(Reply::read(format!("{text}end 1\n").as_bytes()).unwrap().is_whole);
+        for odd in [
+            "end\n",
+            "end 0\n",
+            "end 2\n",
+            "token 8\n",
+            "x 0 Cg== Cg==\n",
+            "x 2 Cg== Cg==\n",
+        ] {
+            assert!(Reply::read(format!("{text}{odd}").as_bytes()).is_err(), "{odd}");
+        }
         assert!(Reply::read(b"Welcome to this machine!\n").is_err());
         assert!(Reply::read(b"end of it\n").is_err());
         assert!(

@@ -903,6 +903,30 @@ proptest! {
     }
 }
 
+/// A host that is not fit, changes elsewhere that need one of its own, and one on a third host behind these.
+#[test]
+fn what_a_change_that_never_begins_hid_begins_in_the_same_moment() {
+    let plan = Builder::new()
+        .policy(|policy| policy.failures_max = 1)
+        .wave(
+            2,
+            [
+                file("file[/f0]@h1", &[]),
+                file("file[/f1]@h0", &[]),
+                file("file[/f2]@h1", &["file[/f1]@h0"]),
+                file("file[/f3]@h3", &["file[/f2]@h1"]),
+                file("file[/f4]@h3", &[]),
+            ],
+        )
+        .plan;
+    let stale = CheckOutcome::Stale(vec!["x".to_owned()]);
+    let mut run = Run::new(&plan, World::checking("h0", stale));
+    (0..3).for_each(|_| run.step(0));
+    // `feed` asserts that an announcement starts nothing; a driver that starts nothing then would stand still for ever.
+    assert_eq!(run.trace[3..], ["file[/f0]@h1", "file[/f4]@h3"]);
+    assert_eq!(run.finish().outcome().applied, 2);
+}
+
 fn guarded() -> Plan {
     Builder::new()
         .policy(|policy| policy.failures_max = 5)

@@ -170,17 +170,28 @@ impl<'p> Rollout<'p> {
     fn change(&mut self, tasks: &mut Vec<Task>) -> bool {
         let mut hosts = self.wave_hosts();
         hosts.sort_by_key(|host| (!self.run(host).is_begun, *host));
-        // What can never begin is found first, since hosts that come earlier may wait for it.
-        while hosts.iter().any(|host| self.block(host)) {}
+        // What can never begin is found first, since hosts that come earlier may wait for it. Work takes changes off the
+        // queues, behind which there may be more of it: what waits for that is to start now, and not with the next event.
+        loop {
+            while hosts.iter().any(|host| self.block(host)) {}
+            self.work_all(&hosts, tasks);
+            if !hosts.iter().any(|host| self.block(host)) {
+                break;
+            }
+        }
+        hosts.iter().all(|host| self.run(host).is_settled())
+    }
+
+    /// Starts what may start now on hosts that have a place in the wave.
+    fn work_all(&mut self, hosts: &[&'p HostId], tasks: &mut Vec<Task>) {
         let mut busy = self.in_progress();
-        for host in &hosts {
+        for host in hosts {
             let holds_place = self.run(host).is_in_progress();
             if holds_place || busy < self.places() {
                 self.work(host, tasks);
                 busy += usize::from(!holds_place && self.run(host).is_in_progress());
             }
         }
-        hosts.iter().all(|host| self.run(host).is_settled())
     }
 
     /// Drops the changes of a host that can never begin, and says whether there were any.

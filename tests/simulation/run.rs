@@ -1,5 +1,6 @@
 //! One seed from its plan to its end, with every law on the way.
 
+use muster::model::event::Event;
 use muster::model::id::HostId;
 use muster::model::plan::Plan;
 use muster::sim::fault::{Fault, What};
@@ -11,12 +12,14 @@ use crate::scenario::{Scenario, foreign, scenario};
 use crate::trip::{End, Quiet, Trip};
 
 /// What a seed came to, for the sums.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Came {
     pub ops: u64,
     pub struck: usize,
-    pub sessions: usize,
-    pub exit: Option<u8>,
+    /// How each of its sessions ended; `None` where it was refused or killed.
+    pub exits: Vec<Option<u8>>,
+    pub undone: usize,
+    pub shut: usize,
 }
 
 /// Runs a seed.
@@ -27,17 +30,17 @@ pub fn run(seed: u64, keep: Option<&[usize]>) -> Result<Came, Broken> {
     let mut scene = scenario(seed, keep);
     let plan = scene.plan.clone();
     let mut trip = Trip::new(&scene.world, &plan, "0123456789ab-1", secrets());
-    let mut sessions = 1;
     let mut end = trip.begin(&mut Quiet);
+    let mut exits = vec![exit(&end)];
     check(&scene, &trip, &end)?;
-    while is_open(&trip, &end) && sessions < 6 {
+    while is_open(&trip, &end) && exits.len() < 6 {
         // Leases end, hosts come back; from the third session on nothing more goes wrong.
         scene.world.pass(100).map_err(|error| error.to_string())?;
-        if sessions == 2 {
+        if exits.len() == 2 {
             scene.world.heal();
         }
-        sessions += 1;
         end = trip.resume(&mut Quiet);
+        exits.push(exit(&end));
         check(&scene, &trip, &end)?;
     }
     scene.world.heal();
@@ -48,15 +51,22 @@ pub fn run(seed: u64, keep: Option<&[usize]>) -> Result<Came, Broken> {
     let struck = happened
         .iter()
         .filter(|happened| matches!(happened.deed, Deed::Struck(_)));
+    let events = trip.events();
+    let count = |is_one: &dyn Fn(&Event) -> bool| events.iter().filter(|event| is_one(event)).count();
     Ok(Came {
         ops: scene.world.hosts().values().map(|station| station.ops).sum(),
         struck: struck.count(),
-        sessions,
-        exit: match end {
-            End::Ended(outcome) => Some(outcome.exit),
-            End::Refused(_) | End::Killed | End::Left => None,
-        },
+        exits,
+        undone: count(&|event| matches!(event, Event::Undone { error: None, .. })),
+        shut: count(&|event| matches!(event, Event::GateSaid { open: false, .. })),
     })
+}
+
+fn exit(end: &End) -> Option<u8> {
+    match end {
+        End::Ended(outcome) => Some(outcome.exit),
+        End::Refused(_) | End::Killed | End::Left => None,
+    }
 }
 
 fn is_open(trip: &Trip<'_>, end: &End) -> bool {

@@ -146,21 +146,37 @@ fn seeds_keep_every_law() {
 /// What the laws would not see if no seed showed it.
 fn shows(came: &[Came]) {
     let mut exits: BTreeMap<Option<u8>, usize> = BTreeMap::new();
-    came.iter()
-        .for_each(|came| *exits.entry(came.exit).or_default() += 1);
+    let mut ends: BTreeMap<Option<u8>, usize> = BTreeMap::new();
+    for came in came {
+        came.exits
+            .iter()
+            .for_each(|exit| *exits.entry(*exit).or_default() += 1);
+        *ends.entry(came.exits.last().copied().flatten()).or_default() += 1;
+    }
     let ops: u64 = came.iter().map(|came| came.ops).sum();
     let struck: usize = came.iter().map(|came| came.struck).sum();
-    let resumed = came.iter().filter(|came| came.sessions > 1).count();
+    let count = |is_one: fn(&Came) -> bool| came.iter().filter(|came| is_one(came)).count();
+    let shown = [
+        ("resumed", count(|came| came.exits.len() > 1)),
+        ("undone", count(|came| came.undone > 0)),
+        ("with a gate that stays shut", count(|came| came.shut > 0)),
+    ];
     eprintln!(
-        "{} runs: {ops} ops, {struck} faults struck, {resumed} resumed, exits {exits:?}",
+        "{} runs: {ops} ops, {struck} faults struck, {shown:?}, sessions end {exits:?}, runs end {ends:?}",
         came.len()
     );
     if came.len() >= 500 {
         assert!(ops as usize > came.len() * 4, "{ops} ops");
         assert!(struck > came.len() / 4, "{struck} faults struck");
-        assert!(resumed > came.len() / 20, "{resumed} resumed");
-        for exit in [0, 3, 4, 9] {
-            assert!(exits.contains_key(&Some(exit)), "no run exits {exit}: {exits:?}");
+        for (what, count) in shown {
+            assert!(count > came.len() / 50, "{count} runs are {what}");
+        }
+        for exit in [0, 3, 4, 8, 9] {
+            let count = exits.get(&Some(exit)).copied().unwrap_or_default();
+            assert!(
+                count >= came.len() / 200,
+                "{count} sessions exit {exit}: {exits:?}"
+            );
         }
     }
 }

@@ -779,6 +779,59 @@ fn what_a_host_could_not_put_back_has_failed_and_is_named() {
     assert_eq!(state, Some(OwnedState::Intent));
 }
 
+#[test]
+fn what_a_new_login_confirmed_stays_where_the_rest_is_undone() {
+    let mut plan = Builder::new()
+        .policy(|policy| policy.on_failure = OnFailure::Undo)
+        .wave(
+            1,
+            [
+                file("file[/base]@h1", &[]),
+                file("file[/a]@h1", &["file[/base]@h1"]),
+                file("file[/b]@h1", &["file[/a]@h1"]),
+                file("file[/free]@h1", &["file[/b]@h1"]),
+                file("file[/z]@h1", &["file[/free]@h1"]),
+            ],
+        )
+        .switch(&["file[/a]@h1", "file[/b]@h1"])
+        .plan;
+    let switch = plan.switches.get_mut(&host("h1")).expect("it has one");
+    switch.cuts.insert(id("file[/a]@h1"), "sshd".to_owned());
+    let fleet = Fleet::default();
+    fleet.faults(|faults| faults.fails.extend(["/z".to_owned()]));
+    let (outcome, journal) = walk(&plan, &fleet);
+    let files = &fleet.files()[&host("h1")];
+    assert_eq!(
+        files.keys().collect::<Vec<_>>(),
+        ["/a", "/b", "/base"],
+        "{journal}"
+    );
+    assert!(outcome.exit == 3 && outcome.undone > 0, "{outcome:?}");
+    let held = |change: &str| {
+        let line = journal
+            .lines()
+            .find(|line| line.contains("\"undone\"") && line.contains(&format!("{change}@h1\"")))
+            .unwrap_or_default();
+        line.contains("\"held\":true").then(|| line.to_owned())
+    };
+    assert!(
+        held("file[/a]").is_some_and(|line| line.contains("it may cut us off (sshd)")),
+        "{journal}"
+    );
+    assert!(
+        held("file[/b]").is_some_and(|line| line.contains("muster rollback")),
+        "{journal}"
+    );
+    assert!(
+        held("file[/base]").is_some(),
+        "what it stands on stays, too: {journal}"
+    );
+    assert_eq!(
+        owned(&fleet, "h1", "file[/a]").map(|(state, _)| state),
+        Some(OwnedState::Done)
+    );
+}
+
 /// Wherever the controller dies, the host and the journal tell the same: all is changed and confirmed, or all is as it was.
 #[test]
 fn a_controller_that_dies_under_a_switch_leaves_a_host_that_is_before_or_after() {

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::change::Change;
 use crate::model::digest::Digest;
 use crate::model::event::Event;
-use crate::model::id::{HostId, ResourceId, ResourceKey};
+use crate::model::id::{HostId, ResourceId, ResourceKey, RunId};
 use crate::model::manifest::{Owned, OwnedState};
 use crate::model::observation::Answer;
 use crate::model::op::{Op, Probe};
 use crate::model::plan::Basis;
+use crate::model::switch::Switch;
 use crate::model::undo::{self, Back};
 use crate::ports::Call;
 use crate::resource::since;
@@ -22,8 +23,8 @@ type Probes = BTreeMap<ResourceKey, Vec<Probe>>;
 type Answers = BTreeMap<ResourceKey, Vec<Answer>>;
 
 impl Crew<'_, '_> {
-    /// Undoes changes in this order and stops at the first that fails. What others changed since is held, and what stands on it
-    /// too. In the end everything that was taken back is looked at: it must be what the plan saw before this run.
+    /// Undoes changes in this order and stops at the first that fails. What others changed since is held, and what may cut us
+    /// off, and what stands on either too. In the end everything that was taken back is looked at: it must be what the plan saw before this run.
     pub(super) async fn undo(&self, host: &HostId, changes: &[ResourceId]) -> Vec<Event> {
         let changes: Vec<&Change> = changes.iter().map(|id| self.change(id)).collect();
         let probes = |change: &&Change| (change.target.key.clone(), since::probes(change, &self.run.id));
@@ -84,6 +85,9 @@ impl Crew<'_, '_> {
     }
 
     fn back(&self, host: &HostId, change: &Change, answers: &[Answer]) -> Result<Back, String> {
+        if let Some(switch) = self.run.plan.switch_of(&change.target) {
+            return Err(unguarded(switch, &change.target, &self.run.id));
+        }
         let key = &change.target.key;
         let left = left(change, self.owned(host, key).as_ref());
         let standing = since::standing(change, left.as_ref(), answers)?;
@@ -194,6 +198,16 @@ fn is_back(change: &Change, back: &Back, answers: &[Answer]) -> Result<(), Strin
         true => Ok(()),
         false => Err("was undone, but is not as it was before this run".to_owned()),
     }
+}
+
+/// Says why what was made under a switch stays. A new login has confirmed it; an undo could take that login away, and nothing
+/// on the host would notice.
+fn unguarded(switch: &Switch, change: &ResourceId, run: &RunId) -> String {
+    let why = match switch.cuts.get(change) {
+        Some(why) => format!("it may cut us off ({why})"),
+        None => "it was changed together with what may cut us off".to_owned(),
+    };
+    format!("{why}, and an undo within a run has no dead-man switch; `muster rollback {run}` has one")
 }
 
 fn failed(change: &Change, why: String) -> Event {

@@ -405,6 +405,8 @@ pub enum PerformError {
     /// An op failed; those before it are done.
     #[error("{operation} ended with status {status}")]
     Failed {
+        /// The op's place in its call, from 0; `None` where none of them began.
+        at: Option<usize>,
         /// What was attempted, without secrets.
         operation: String,
         /// The exit status.

@@ -473,6 +473,22 @@ fn a_connection_that_breaks_after_the_work_does_not_do_it_twice() {
 }
 
 #[test]
+fn of_a_row_in_which_one_fails_those_before_it_are_applied_and_those_after_it_were_never_begun() {
+    let fleet = Fleet::default();
+    let names = ["file[/a]@h1", "file[/b]@h1", "file[/c]@h1", "file[/d]@h1"];
+    let plan = Builder::new().wave(1, names.map(|name| file(name, &[]))).plan;
+    fleet.faults(|faults| faults.fails.extend(["/b".into()]));
+    let (outcome, journal) = walk(&plan, &fleet);
+    assert_eq!((outcome.exit, outcome.applied), (3, 1), "{journal}");
+    assert_eq!(outcome.failed, BTreeSet::from([id("file[/b]@h1")]));
+    let not_done: Vec<_> = outcome.not_done.keys().cloned().collect();
+    assert_eq!(not_done, [id("file[/c]@h1"), id("file[/d]@h1")]);
+    let states =
+        ["file[/a]", "file[/b]", "file[/c]"].map(|name| owned(&fleet, "h1", name).map(|(state, _)| state));
+    assert_eq!(states, [Some(OwnedState::Done), Some(OwnedState::Intent), None]);
+}
+
+#[test]
 fn a_failed_operation_says_what_the_host_said_and_leaves_its_intent() {
     let (plan, fleet) = (two_hosts(), Fleet::default());
     fleet.faults(|faults| faults.fails.extend(["/a".into()]));
@@ -607,7 +623,7 @@ fn an_interruption_ends_cleanly_and_a_second_one_names_what_is_unknown() {
     );
     match block_on(driven) {
         // Which of the two is in flight by then is the scheduler's business; both ends are right.
-        Err(DriveError::Left { unknown }) => assert_eq!(unknown, [id("file[/a]@h1")]),
+        Err(DriveError::Left { unknown }) => assert_eq!(unknown, [id("file[/a]@h1"), id("file[/c]@h1")]),
         Ok(outcome) => assert_eq!(outcome.exit, 130),
         Err(error) => panic!("{error}"),
     }

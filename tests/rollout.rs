@@ -4,11 +4,13 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use muster::model::body::Body;
 use muster::model::change::Change;
 use muster::model::digest::Digest;
 use muster::model::event::{CheckOutcome, Event, RunOutcome, Task};
 use muster::model::gate::OnDeadline;
 use muster::model::id::{HostId, ResourceId};
+use muster::model::op::Op;
 use muster::model::plan::Plan;
 use muster::model::wave::OnFailure;
 use muster::rollout::{Rollout, replay};
@@ -50,7 +52,7 @@ impl World {
                     outcome,
                 }]
             }
-            Task::Apply { changes, .. } => changes.iter().map(|change| self.end(change)).collect(),
+            Task::Apply { changes, .. } => self.ends(changes),
             Task::Arm { host, changes } => vec![Event::Armed {
                 host: host.clone(),
                 changes: changes.clone(),
@@ -93,6 +95,21 @@ impl World {
                 }]
             }
         }
+    }
+
+    /// Packages fail each by itself; a row ends with the first that fails.
+    fn ends(&self, changes: &[ResourceId]) -> Vec<Event> {
+        let is_row = changes.iter().all(|change| change.key.kind.as_str() == "file");
+        let fails = |change: &ResourceId| is_row && self.fail.contains(change);
+        let until = changes.iter().position(fails).map_or(changes.len(), |at| at + 1);
+        let (made, unmade) = changes.split_at(until);
+        let mut ends: Vec<Event> = made.iter().map(|change| self.end(change)).collect();
+        if !unmade.is_empty() {
+            ends.push(Event::Unmade {
+                changes: unmade.to_vec(),
+            });
+        }
+        ends
     }
 
     fn end(&self, change: &ResourceId) -> Event {
@@ -244,8 +261,7 @@ fn waves_come_in_order_and_each_looks_first() {
     let (trace, outcome) = walk(&plan, World::default());
     let wanted = [
         "check h1 0",
-        "file[/a]@h1",
-        "file[/b]@h1",
+        "file[/a]@h1 file[/b]@h1",
         "check h2 1",
         "check h3 1",
         "file[/a]@h2",
@@ -317,6 +333,94 @@ fn neighbouring_packages_go_together_and_nothing_else_does() {
     assert_eq!(trace[1..], wanted);
 }
 
+/// A file that a program checks before it is put in place.
+fn checked_file(target: &str) -> Change {
+    let mut change = file(target, &[]);
+    for op in &mut change.ops {
+        if let Op::WriteFile { validate, .. } = op {
+            *validate = Some("app --check {}".to_owned());
+        }
+    }
+    change
+}
+
+#[test]
+fn brief_changes_go_in_a_row_up_to_a_gate_a_program_and_what_is_needed_from_elsewhere() {
+    let gated = Change {
+        gates: vec![gate("g", OnDeadline::Fail)],
+        ..file("file[/b]@h1", &["file[/a]@h1"])
+    };
+    let plan = Builder::new()
+        .wave(
+            2,
+            [
+                file("file[/a]@h1", &[]),
+                gated,
+                file("file[/c]@h1", &[]),
+                file("file[/d]@h1", &["file[/c]@h1"]),
+                checked_file("file[/e]@h1"),
+                file("file[/f]@h1", &[]),
+                file("file[/x]@h2", &["file[/f]@h1"]),
+                file("file[/y]@h2", &["file[/x]@h2"]),
+                file("file[/g]@h1", &["file[/y]@h2"]),
+            ],
+        )
+        .plan;
+    let (trace, outcome) = walk(&plan, World::default());
+    let wanted = [
+        "file[/a]@h1 file[/b]@h1",
+        "gate g h1",
+        "file[/c]@h1 file[/d]@h1",
+        "file[/e]@h1",
+        "file[/f]@h1",
+        "file[/x]@h2 file[/y]@h2",
+        "file[/g]@h1",
+    ];
+    assert_eq!(trace[2..], wanted);
+    assert_eq!((outcome.exit, outcome.applied), (0, 9));
+}
+
+#[test]
+fn a_row_is_neither_endless_nor_heavy() {
+    let row = |sizes: &[usize]| {
+        let change = |(n, size): (usize, &usize)| {
+            let mut change = file(&format!("file[/{n:02}]@h"), &[]);
+            for op in &mut change.ops {
+                if let Op::WriteFile { body, .. } = op {
+                    *body = Body::text("x".repeat(*size));
+                }
+            }
+            change
+        };
+        let plan = Builder::new().wave(1, sizes.iter().enumerate().map(change)).plan;
+        let (trace, _) = walk(&plan, World::default());
+        trace[1..]
+            .iter()
+            .map(|row| row.split(' ').count())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(row(&[1; 40]), [16, 16, 8]);
+    assert_eq!(row(&[200_000, 50_000, 20_000, 300_000, 1]), [2, 1, 1, 1]);
+}
+
+#[test]
+fn what_was_not_made_after_a_failure_is_tried_by_a_resume() {
+    let names = ["file[/a]@h", "file[/b]@h", "file[/c]@h"];
+    let plan = Builder::new().wave(1, names.map(|name| file(name, &[]))).plan;
+    let mut run = Run::new(&plan, World::failing(&["file[/b]@h"]));
+    while !run.rollout.is_over() {
+        run.step(0);
+    }
+    let outcome = run.outcome();
+    assert_eq!((outcome.exit, outcome.applied, outcome.failed.len()), (3, 1, 1));
+    assert_eq!(reason(&outcome, "file[/c]@h"), "h: file[/b]@h failed: broken");
+    run.world = World::default();
+    run.feed(resume());
+    let run = run.finish();
+    assert_eq!(run.trace.last().unwrap(), "file[/b]@h file[/c]@h");
+    assert_eq!((run.outcome().exit, run.outcome().applied), (0, 3));
+}
+
 #[test]
 fn a_failure_stops_its_host_and_what_needs_it_anywhere() {
     let plan = Builder::new()
@@ -333,7 +437,7 @@ fn a_failure_stops_its_host_and_what_needs_it_anywhere() {
         )
         .plan;
     let (trace, outcome) = walk(&plan, World::failing(&["file[/a]@h1"]));
-    assert_eq!(trace[3..], ["file[/a]@h1", "file[/d]@h2"]);
+    assert_eq!(trace[3..], ["file[/a]@h1 file[/b]@h1", "file[/d]@h2"]);
     assert_eq!((outcome.exit, outcome.applied, outcome.failed.len()), (3, 1, 1));
     assert_eq!(reason(&outcome, "file[/b]@h1"), "h1: file[/a]@h1 failed: broken");
     assert_eq!(reason(&outcome, "file[/c]@h2"), "needs file[/a]@h1, which failed");
@@ -502,7 +606,7 @@ fn undo_goes_backwards_over_what_can_be_undone() {
         [
             "file[/a]@h1",
             "package[p]@h1",
-            "file[/b]@h1",
+            "file[/b]@h1 file[/c]@h1",
             "undo file[/b]@h1 file[/a]@h1"
         ]
     );
@@ -654,7 +758,7 @@ fn an_interruption_ends_what_is_in_flight_and_nothing_else() {
             2,
             [
                 file("file[/a]@h1", &[]),
-                file("file[/b]@h1", &[]),
+                package("package[b]@h1", &[]),
                 file("file[/a]@h2", &[]),
             ],
         )
@@ -668,7 +772,7 @@ fn an_interruption_ends_what_is_in_flight_and_nothing_else() {
     run.step(0);
     let outcome = run.outcome();
     assert_eq!((outcome.exit, outcome.applied), (130, 2));
-    assert_eq!(reason(&outcome, "file[/b]@h1"), "the run was interrupted");
+    assert_eq!(reason(&outcome, "package[b]@h1"), "the run was interrupted");
     run.feed(resume());
     assert_eq!(run.finish().outcome().exit, 0);
 }

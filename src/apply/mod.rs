@@ -29,6 +29,7 @@ mod hook;
 mod perform;
 mod preflight;
 mod reserve;
+mod row;
 mod switch;
 mod undo;
 mod verify;

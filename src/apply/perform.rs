@@ -12,6 +12,7 @@ use crate::resource::{Patience, Spec};
 
 use super::crew::Crew;
 use super::entry::{self, Seen};
+use super::row;
 use super::verify::{self, Means, Outputs};
 
 impl Crew<'_, '_> {
@@ -44,6 +45,7 @@ impl Crew<'_, '_> {
     }
 
     async fn apply_now(&self, host: &HostId, changes: &[&Change], outputs: &Outputs) -> Vec<Event> {
+        let before = self.entries(host, changes);
         let call = match self.prepared(host, changes, outputs).await {
             Ok(call) => call,
             Err(why) => {
@@ -55,6 +57,9 @@ impl Crew<'_, '_> {
         };
         match self.run.ports.transport.perform(host, &call).await {
             Ok(outcome) => self.judge_in_time(host, changes, &outcome, outputs).await,
+            Err(error) if row::is_row(changes) => {
+                self.after_break(host, changes, &error, outputs, before).await
+            }
             Err(error) => self.after_failure(host, changes, &error, outputs).await,
         }
     }
@@ -158,7 +163,7 @@ impl Crew<'_, '_> {
     }
 
     /// Records what is as declared, and fails the rest: with the error that there was, else with what is not as declared.
-    async fn judge(
+    pub(super) async fn judge(
         &self,
         host: &HostId,
         changes: &[&Change],

@@ -62,6 +62,11 @@ impl Change {
             Action::Forget => false,
         }
     }
+
+    /// Says whether all that it does is brief, so that it may be made in a row with its neighbours.
+    pub fn is_brief(&self) -> bool {
+        self.ops.iter().all(Op::is_brief)
+    }
 }
 
 /// What the manifest will hold of a changed resource, beside its spec.

@@ -19,7 +19,8 @@ pub enum Task {
         /// The wave, from 0.
         wave: usize,
     },
-    /// Apply changes of one host, together where they are packages: answered by [`Event::Applied`] or [`Event::Failed`].
+    /// Apply changes of one host, together where they are packages, or brief: answered by [`Event::Applied`] or [`Event::Failed`], and
+    /// by [`Event::Unmade`] for those whose turn in a row did not come.
     Apply {
         /// The host.
         host: HostId,
@@ -177,6 +178,11 @@ pub enum Event {
         tail: Vec<String>,
         /// Whether the host stopped answering, so that nobody knows how far it came.
         unknown: bool,
+    },
+    /// Changes that began in a row were not made: one before them failed, or the connection broke before their turn.
+    Unmade {
+        /// The changes, all of one host.
+        changes: Vec<ResourceId>,
     },
     /// What was found as declared is recorded, or could not be.
     Recorded {

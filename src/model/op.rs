@@ -242,6 +242,32 @@ impl Op {
         }
     }
 
+    /// Says whether the op works on one path, is over in a moment whatever it finds there, and runs nobody's program: such ops
+    /// may share one call with others.
+    pub fn is_brief(&self) -> bool {
+        match self {
+            Self::WriteFile { validate, .. } => validate.is_none(),
+            Self::SetAttributes { .. }
+            | Self::MakeDirectory { .. }
+            | Self::Link { .. }
+            | Self::RemoveFile { .. }
+            | Self::RemoveDirectory { .. }
+            | Self::Sysctl { .. } => true,
+            // A keyed edit reads before it writes, which takes calls of its own; what is taken back is judged path by path.
+            Self::Settings { .. }
+            | Self::Restore { .. }
+            | Self::Group { .. }
+            | Self::RemoveGroup { .. }
+            | Self::Account { .. }
+            | Self::RemoveAccount { .. }
+            | Self::Packages { .. }
+            | Self::ReloadUnits
+            | Self::EnableUnit { .. }
+            | Self::ControlUnit { .. }
+            | Self::Run { .. } => false,
+        }
+    }
+
     /// Returns the bodies that the op writes, in which secrets and outputs may stand.
     pub fn bodies(&self) -> Vec<&Body> {
         match self {

@@ -120,6 +120,8 @@ impl<'p> Narration<'p> {
                 tail,
                 unknown,
             } => self.seen_failed(at, change, why, tail, *unknown),
+            // What failed before them says it all; the summary names each.
+            Event::Unmade { .. } => Vec::new(),
             Event::Recorded { host, error } => self.recorded(at, host, error.as_deref()),
             Event::Undone { change, error, held } => {
                 vec![self.undone(at, change, error.as_deref(), *held)]

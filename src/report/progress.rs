@@ -213,7 +213,11 @@ impl Live {
                 self.hosts.values().for_each(ProgressBar::finish_and_clear);
                 self.total.finish_and_clear();
             }
-            Event::Started { .. } | Event::Locked { .. } | Event::HookSaid { .. } | Event::Interrupted => {}
+            Event::Started { .. }
+            | Event::Locked { .. }
+            | Event::Unmade { .. }
+            | Event::HookSaid { .. }
+            | Event::Interrupted => {}
         }
     }
 

@@ -13,6 +13,11 @@ use crate::model::wave::OnFailure;
 use super::Rollout;
 use super::state::{Doing, GateState, HostRun, Phase, Standing, State};
 
+/// How many brief changes go in one row at most: an interruption waits for the end of the row.
+const ROW_MAX: usize = 16;
+/// How much they bring along at most in all. A larger one goes alone.
+const ROW_MAX_BYTES: usize = 256 * 1024;
+
 /// Whether a change may begin.
 pub(super) enum Readiness {
     /// It may.
@@ -239,17 +244,15 @@ impl<'p> Rollout<'p> {
     }
 
     /// Takes the next change of a host, with its neighbours where all of them are packages: one call of the package
-    /// manager waits for its lock and reads its lists once.
+    /// manager waits for its lock and reads its lists once. Brief changes go in a row, since each call of its own costs
+    /// more than they do.
     fn batch(&mut self, host: &HostId) -> Vec<ResourceId> {
         let mut batch: Vec<ResourceId> = Vec::new();
         while let Some(change) = self.run(host).queue.front().copied() {
             if self.plan.switch_of(change).is_some() {
                 break;
             }
-            let fits = batch
-                .last()
-                .is_none_or(|last| self.is_package(last) && self.is_package(change));
-            if !fits || !matches!(self.readiness(change), Readiness::Ready) {
+            if !self.joins(&batch, change) {
                 break;
             }
             self.run_mut(host).queue.pop_front();
@@ -257,6 +260,37 @@ impl<'p> Rollout<'p> {
             batch.push(change.clone());
         }
         batch
+    }
+
+    /// Says whether a change may begin together with those that begin now.
+    fn joins(&self, batch: &[ResourceId], change: &ResourceId) -> bool {
+        let Some(last) = batch.last() else {
+            return matches!(self.readiness(change), Readiness::Ready);
+        };
+        if self.is_package(last) {
+            return self.is_package(change) && matches!(self.readiness(change), Readiness::Ready);
+        }
+        // A gate is asked before anything more is done to the host, and nothing of a row has an output.
+        let is_open = self.plan.changes[last].gates.is_empty();
+        let has_room = batch.len() < ROW_MAX
+            && batch
+                .iter()
+                .chain([change])
+                .map(|id| self.weight(id))
+                .sum::<usize>()
+                <= ROW_MAX_BYTES;
+        is_open
+            && has_room
+            && self.plan.changes[last].is_brief()
+            && self.plan.changes[change].is_brief()
+            && matches!(self.readiness_after(change, batch), Readiness::Ready)
+    }
+
+    /// Returns how many bytes a change brings along.
+    fn weight(&self, change: &ResourceId) -> usize {
+        let ops = &self.plan.changes[change].ops;
+        let bodies = ops.iter().flat_map(Op::bodies);
+        bodies.filter_map(|body| body.plain()).map(str::len).sum()
     }
 
     fn is_package(&self, change: &ResourceId) -> bool {
@@ -270,6 +304,11 @@ impl<'p> Rollout<'p> {
 
     /// What is made under one switch begins together: what one of these needs of others, all need.
     pub(super) fn readiness(&self, change: &ResourceId) -> Readiness {
+        self.readiness_after(change, &[])
+    }
+
+    /// Says whether a change may begin right after others that begin now.
+    fn readiness_after(&self, change: &ResourceId, before: &[ResourceId]) -> Readiness {
         let section = self
             .plan
             .switch_of(change)
@@ -278,7 +317,7 @@ impl<'p> Rollout<'p> {
             .chain(section)
             .filter_map(|change| self.plan.changes.get(change))
             .flat_map(|change| &change.needs)
-            .filter(|need| !section.contains(need));
+            .filter(|need| !section.contains(need) && !before.contains(need));
         let mut readiness = Readiness::Ready;
         for need in needs {
             match self.need(need) {

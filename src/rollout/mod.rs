@@ -92,6 +92,7 @@ impl<'p> Rollout<'p> {
             Event::Failed {
                 change, why, unknown, ..
             } => self.failed(change, why, *unknown),
+            Event::Unmade { changes } => self.unmade(changes),
             Event::Recorded { host, error } => self.recorded(host, error.as_deref()),
             Event::Undone { change, error, held } => self.undone(change, error.as_deref(), *held),
             Event::GateSaid { gate, open, why } => self.gate_said(gate, *open, why),
@@ -206,6 +207,22 @@ impl<'p> Rollout<'p> {
         host.fail(format!("{id} failed: {why}"));
         if self.plan.policy.on_failure == OnFailure::Hold {
             self.stops.halt(format!("{id} failed"));
+        }
+    }
+
+    /// Takes in that changes were not made. They are waiting again; if one before them failed, that says what becomes of them.
+    fn unmade(&mut self, changes: &[ResourceId]) {
+        for change in changes.iter().rev() {
+            let Some((id, _)) = self.plan.changes.get_key_value(change) else {
+                continue;
+            };
+            self.changes.insert(id, State::Waiting);
+            let host = self
+                .hosts
+                .get_mut(&id.host)
+                .expect("every host of a change is known");
+            host.doing.end(id);
+            host.queue.push_front(id);
         }
     }
 

@@ -253,6 +253,7 @@ impl Guarded {
         entries: &BTreeMap<ResourceKey, Option<Owned>>,
     ) -> Result<(), PerformError> {
         let gone = || PerformError::Failed {
+            at: None,
             operation: "keep the guard's records".to_owned(),
             status: 95,
             tail: vec!["the manifest is gone".to_owned()],

@@ -216,7 +216,7 @@ impl Session {
             let begun = {
                 let mut state = self.world.state();
                 state.reach(host)?;
-                state.begin(host, Job::new(call, leg.ops, leg.is_first, leg.is_last))
+                state.begin(host, Job::new(call, leg))
             };
             match begun {
                 Some(slot) => break slot,
@@ -255,10 +255,12 @@ impl Session {
 
 /// Some ops of a call that go together.
 #[derive(Clone, Copy)]
-struct Leg<'c> {
-    ops: &'c [Op],
-    is_first: bool,
-    is_last: bool,
+pub(super) struct Leg<'c> {
+    pub(super) ops: &'c [Op],
+    /// The place of the first of them in the call.
+    pub(super) from: usize,
+    pub(super) is_first: bool,
+    pub(super) is_last: bool,
 }
 
 /// Cuts a call where a keyed edit begins: its file is read first, and then written by the next leg.
@@ -371,14 +373,17 @@ impl Transport for Session {
         Box::pin(async move {
             let deadline = u64::try_from(call.deadline.as_millis()).unwrap_or(u64::MAX / 2);
             let ends_ms = self.world.now_ms() + deadline;
-            let mut legs = legs(&call.ops).into_iter().enumerate().peekable();
+            let mut legs = legs(&call.ops).into_iter().peekable();
+            let mut from = 0;
             loop {
-                let (at, ops) = legs.next().expect("a call has a leg, and the last one returns");
+                let ops = legs.next().expect("a call has a leg, and the last one returns");
                 let leg = Leg {
                     ops,
-                    is_first: at == 0,
+                    from,
+                    is_first: from == 0,
                     is_last: legs.peek().is_none(),
                 };
+                from += ops.len();
                 let outcome = self.leg(host, call, leg, ends_ms).await?;
                 if leg.is_last {
                     return Ok(outcome);

@@ -343,6 +343,7 @@ impl State {
 /// What the guard says of its own records on a full disk.
 pub(super) fn no_room() -> PerformError {
     PerformError::Failed {
+        at: None,
         operation: "keep the guard's records".to_owned(),
         status: 97,
         tail: vec!["No space left on device".to_owned()],

@@ -10,6 +10,7 @@ use crate::ports::{Call, Fence, Outcome, PerformError, Salt};
 use super::estimate;
 use super::fault::{Fault, Scene, What};
 use super::host::{Host, Node};
+use super::session::Leg;
 use super::station::{Deed, no_room};
 use super::world::{State, Tick};
 
@@ -21,6 +22,8 @@ pub(super) struct Job {
     is_under_switch: bool,
     intents: BTreeMap<ResourceKey, Option<Owned>>,
     ops: Vec<Op>,
+    /// The place of the first of them in the call.
+    from: usize,
     probes: BTreeMap<ResourceKey, Vec<Probe>>,
     /// The op that is being done.
     at: usize,
@@ -40,9 +43,9 @@ pub(super) enum JobEnd {
 
 impl Job {
     /// Makes the script of one leg of a call.
-    pub(super) fn new(call: &Call, ops: &[Op], is_first: bool, is_last: bool) -> Self {
-        let intents = call.intents.iter().filter(|_| is_first);
-        let probes = call.probes.iter().filter(|_| is_last);
+    pub(super) fn new(call: &Call, leg: Leg<'_>) -> Self {
+        let intents = call.intents.iter().filter(|_| leg.is_first);
+        let probes = call.probes.iter().filter(|_| leg.is_last);
         Self {
             id: 0,
             fence: call.fence.clone(),
@@ -50,7 +53,8 @@ impl Job {
             intents: intents
                 .map(|(key, owned)| (key.clone(), Some(owned.clone())))
                 .collect(),
-            ops: ops.to_vec(),
+            ops: leg.ops.to_vec(),
+            from: leg.from,
             probes: probes
                 .map(|(key, probes)| (key.clone(), probes.clone()))
                 .collect(),
@@ -238,6 +242,7 @@ impl State {
                 };
                 self.note(Some(host), failed);
                 Err(PerformError::Failed {
+                    at: Some(job.from + job.at),
                     operation: what,
                     status: 1,
                     tail: vec![why],

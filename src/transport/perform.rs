@@ -100,7 +100,7 @@ where
         let acts = call
             .ops
             .iter()
-            .map(|op| op::act(op, &fill).map_err(|error| failed(op, 1, vec![error.to_string()])))
+            .map(|op| op::act(op, &fill).map_err(|error| failed((op, None), 1, vec![error.to_string()])))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             means,
@@ -159,7 +159,8 @@ where
         if let Some(step) = leg.steps.get(done) {
             let op = &self.call.ops[self.next];
             if !(was_edit && done == 0 && step.status == status::CHANGED && self.edits < EDITS_MAX) {
-                return Err(failed(op, step.status, self.means.redactor.lines(&step.output)));
+                let tail = self.means.redactor.lines(&step.output);
+                return Err(failed((op, Some(self.next)), step.status, tail));
             }
             self.edits += 1;
             return Ok(None);
@@ -183,12 +184,13 @@ where
         } = op
         else {
             return Err(failed(
-                op,
+                (op, Some(self.next)),
                 status::GUARD,
                 vec!["a step is missing from the answer".to_owned()],
             ));
         };
-        let stuck = |why: String| failed(op, 65, self.means.redactor.lines(&why));
+        let at = Some(self.next);
+        let stuck = |why: String| failed((op, at), 65, self.means.redactor.lines(&why));
         let text = answer::file_text(path, reply).map_err(stuck)?;
         let set = set
             .iter()
@@ -244,6 +246,7 @@ impl Leg {
         })?;
         let refusal = reply.word("refused").unwrap_or_default().to_owned();
         let guard = |tail: String| PerformError::Failed {
+            at: None,
             operation: "keep the guard's records".to_owned(),
             status: ran.status,
             tail: redactor.lines(&tail),
@@ -341,8 +344,10 @@ pub(super) fn unknown(error: ShellError) -> PerformError {
     }
 }
 
-fn failed(op: &Op, status: i32, tail: Vec<String>) -> PerformError {
+/// Names the op that failed, and its place where others may have been done before it.
+fn failed((op, at): (&Op, Option<usize>), status: i32, tail: Vec<String>) -> PerformError {
     PerformError::Failed {
+        at,
         operation: op::describe(op),
         status,
         tail,

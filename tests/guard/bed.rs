@@ -209,6 +209,7 @@ pub fn failure(result: Result<Outcome, PerformError>) -> (String, i32, String) {
             operation,
             status,
             tail,
+            ..
         }) => (operation, status, tail.join("\n")),
         other => panic!("not a failed op: {other:?}"),
     }

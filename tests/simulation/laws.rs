@@ -92,6 +92,7 @@ impl Course<'_> {
                 self.in_flight.remove(change);
                 self.lost.insert(change.host.clone());
             }
+            Event::Unmade { changes } => self.in_flight.retain(|change| !changes.contains(change)),
             Event::Undone { change, .. } => {
                 self.applied.remove(change);
                 self.given_up.insert(change.host.clone());

@@ -183,6 +183,7 @@ impl Fleet {
     fn act(&self, state: &mut Host, op: &Op) -> Result<(), PerformError> {
         let mut faults = self.faults.lock().unwrap();
         let failed = || PerformError::Failed {
+            at: None,
             operation: "write".into(),
             status: 1,
             tail: vec!["no space".into()],
@@ -478,7 +479,9 @@ impl Transport for Fleet {
                     .map(|(key, owned)| (key.clone(), Some(owned.clone())))
                     .collect();
                 state.write(&call.fence.run, &intents);
-                call.ops.iter().try_for_each(|op| self.act(state, op))?;
+                for (at, op) in call.ops.iter().enumerate() {
+                    self.act(state, op).map_err(|error| at_place(error, at))?;
+                }
                 state.answers(&call.probes)
             };
             // Whoever is killed here has done the work and never hears of it.
@@ -612,5 +615,23 @@ impl Transport for Fleet {
 
     fn close<'a>(&'a self, _: &'a HostId) -> BoxFuture<'a, ()> {
         Box::pin(async {})
+    }
+}
+
+/// Says which op of a call it was that failed.
+fn at_place(error: PerformError, place: usize) -> PerformError {
+    match error {
+        PerformError::Failed {
+            operation,
+            status,
+            tail,
+            ..
+        } => PerformError::Failed {
+            at: Some(place),
+            operation,
+            status,
+            tail,
+        },
+        other => other,
     }
 }

@@ -124,6 +124,7 @@ impl Story {
                 Event::Began { changes } => changes.iter().for_each(|id| drop(fates.insert(id, Fate::Began))),
                 Event::Applied { change, .. } => drop(fates.insert(change, Fate::Applied)),
                 Event::Failed { change, why, .. } => drop(fates.insert(change, Fate::Failed(why.clone()))),
+                Event::Unmade { changes } => changes.iter().for_each(|id| drop(fates.remove(id))),
                 Event::Undone { change, error, .. } => {
                     let fate = error.clone().map_or(Fate::Undone, Fate::Kept);
                     fates.insert(change, fate);

@@ -75,6 +75,7 @@ pub fn sums(plan: &Plan, heard: &[(Timestamp, Heard)]) -> Sums {
                 in_flight.remove(change);
                 ends(&mut sums, wave_of(plan, change), now);
             }
+            Heard::Event(Event::Unmade { changes }) => in_flight.retain(|id| !changes.contains(id)),
             Heard::Event(Event::Started { .. }) => in_flight.clear(),
             Heard::Event(Event::GateSaid { gate, open, .. }) => {
                 let host = gate_of(plan, gate).map(|(host, _)| host.clone());

@@ -6,6 +6,9 @@ mod gate;
 mod host_key;
 mod jump;
 mod login;
+#[path = "../support/plans.rs"]
+#[allow(dead_code)]
+mod plans;
 mod root;
 mod run;
 mod sshd;

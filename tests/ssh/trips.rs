@@ -1,14 +1,21 @@
-//! How often a look goes to its host and back, and how many scripts and programs it takes. Counted, not timed.
+//! How often a look goes to its host and back, and how many scripts a plan and an apply take. Counted, not timed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use muster::model::id::ResourceKey;
+use muster::apply::{Progress, Run, Start, drive};
+use muster::clock::SystemClock;
+use muster::hooks::LocalHooks;
+use muster::model::event::{Event, Task};
+use muster::model::id::{ResourceKey, RunId};
 use muster::model::op::{ContentWanted, Probe};
 use muster::model::target::{Sudo, Target, Transport as Way};
-use muster::ports::{LookRequest, Secrets, Transport as _};
+use muster::ports::{LookRequest, Ports, Secrets, Transport as _};
+use muster::rollout::Rollout;
+use muster::store::journal::{Header, JOURNAL_FORMAT, Journal};
 use muster::transport::fleet::FleetTransport;
 use muster::transport::perform::Keyed;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -16,6 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use super::client::Client;
+use super::plans::{Builder, file};
 use super::sshd::Sshd;
 
 /// A host that has said nothing for this long waits for us. What it takes to answer is no matter: only breaks within an
@@ -120,4 +128,120 @@ async fn a_look_is_one_login_with_one_key_and_one_script() {
     assert_eq!((sshd.logins(), scripts()), (1, 2), "over the same connection");
     let log = sshd.log();
     assert!(!log.contains("Failed"), "no key was offered in vain: {log}");
+}
+
+/// How many scripts an sshd was given since its start.
+fn scripts(sshd: &Sshd) -> usize {
+    sshd.log().matches("Starting session: command").count()
+}
+
+/// Runs `muster plan` with a module on one host, and returns how many scripts that took.
+fn plan(module: &str) -> usize {
+    let sshd = Sshd::fresh();
+    let project = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        let path = project.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a file in a folder")).expect("a folder");
+        std::fs::write(path, text).expect("a file");
+    };
+    let (port, key, user_key) = (sshd.port, sshd.host_key(), sshd.path("user_key"));
+    write(
+        "inventories/one.toml",
+        &format!(
+            "[fleet]\nname = \"one\"\n[hosts.val-1]\naddress = \"127.0.0.1\"\nport = {port}\nuser = \"root\"\n\
+             host_key = \"{key}\"\nidentity_file = \"{}\"\n[[use]]\nmodule = \"app\"\non = \"all\"\n",
+            user_key.display()
+        ),
+    );
+    write(
+        "modules/app/module.toml",
+        &format!("[module]\nname = \"app\"\ndescription = \"Three files.\"\n{module}"),
+    );
+    let output = Command::new(env!("CARGO_BIN_EXE_muster"))
+        .args(["-i", "inventories/one.toml", "--no-input", "plan"])
+        .current_dir(project.path())
+        .env("HOME", project.path())
+        .env_remove("SSH_AUTH_SOCK")
+        .output()
+        .expect("muster runs");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains("3 to create"), "{said}");
+    assert_eq!(sshd.logins(), 1, "{said}");
+    scripts(&sshd)
+}
+
+/// Three files that no machine has.
+fn files(when: &str) -> String {
+    let file = |n| {
+        format!(
+            "[[file]]\npath = \"/srv/no-such-folder/{n}\"\ncontent = \"{{{{ host.address }}}}\\n\"\nwhen = \"{when}\"\n"
+        )
+    };
+    (1..=3).map(file).collect()
+}
+
+#[test]
+fn a_plan_is_one_script_and_two_where_a_module_reads_facts() {
+    assert_eq!(plan(&files("true")), 1);
+    assert_eq!(plan(&files("facts.cpus > 0")), 2);
+}
+
+struct Quiet;
+
+impl Progress for Quiet {
+    fn started(&mut self, _: jiff::Timestamp, _: &Task) {}
+    fn happened(&mut self, _: jiff::Timestamp, _: &Event) {}
+}
+
+/// Carries out a plan that writes so many files, and returns how many scripts that took.
+async fn apply(count: usize) -> usize {
+    let sshd = Sshd::fresh();
+    let client = Client::of(&sshd);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let names: Vec<String> = (0..count)
+        .map(|n| format!("file[{}]@val-1", path(&format!("f{n}"))))
+        .collect();
+    let plan = Builder::new()
+        .wave(1, names.iter().map(|name| file(name, &[])))
+        .plan;
+    let run = Run {
+        plan: &plan,
+        id: "0123456789ab-1".parse().expect("a run id"),
+        who: "alice@laptop".to_owned(),
+        secrets: Secrets::default(),
+        ports: Ports {
+            transport: Arc::new(fleet(&client).with_state_dir(path("state"))),
+            clock: Arc::new(SystemClock),
+            hooks: Arc::new(LocalHooks::for_inventory("", Secrets::default())),
+        },
+    };
+    let header = Header {
+        format: JOURNAL_FORMAT,
+        plan: plan.id(),
+        run: RunId::clone(&run.id),
+        by_version: "0".to_owned(),
+        at: jiff::Timestamp::UNIX_EPOCH,
+    };
+    let mut journal = Journal::create(folder.path(), &header).expect("a journal");
+    let (mut interrupts, mut quiet) = (tokio::sync::mpsc::unbounded_channel().1, Quiet);
+    let driven = drive(
+        &run,
+        Rollout::new(&plan),
+        Start::default(),
+        &mut journal,
+        &mut interrupts,
+        &mut quiet,
+    );
+    let outcome = driven.await.expect("the journal can be written");
+    assert_eq!((outcome.exit, outcome.applied), (0, count), "{outcome:?}");
+    assert_eq!(sshd.logins(), 1);
+    scripts(&sshd)
+}
+
+#[tokio::test]
+async fn an_apply_is_five_scripts_however_many_brief_changes_go_in_one_row() {
+    // The lock, a look at what is about to be changed, the row, the manifest, and the lock's end.
+    assert_eq!((apply(1).await, apply(12).await), (5, 5));
 }

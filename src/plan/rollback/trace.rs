@@ -61,6 +61,8 @@ pub fn trace<'e>(events: impl IntoIterator<Item = &'e Event>) -> Trace {
             | Event::Unsettled { .. }
             | Event::Recorded { .. }
             | Event::Undone { .. }
+            // One of them may have been cut off half-way; what was never touched is found as it was.
+            | Event::Unmade { .. }
             | Event::GateSaid { .. }
             | Event::HookSaid { .. }
             | Event::Interrupted

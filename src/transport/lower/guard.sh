@@ -93,10 +93,25 @@ extend() {
     write_fence "$token" "$run" "$who"
 }
 
+# Starts the lease anew unless it did so a moment ago: whoever holds it renews it at each third of it.
+keep_lease() {
+    clock
+    [ $((now - renewed)) -lt $((lease / 6)) ] || extend
+}
+
 # Writes one line to the host's log. A full disk must not stop the work that may free it.
 note() { # WHAT OUTCOME
-    printf '%s %s %s %s: %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$run" "$token" "$1" "$2" >>"$state/log"
+    take_time
+    printf '%s %s %s %s: %s\n' "$stamp" "$run" "$token" "$1" "$2" >>"$state/log"
 } 2>/dev/null
+
+# Sets stamp to the time of day, to a second. It is not asked for again within one second of uptime.
+stamped=
+take_time() {
+    read -r _up _ </proc/uptime
+    [ "${_up%%.*}" != "$stamped" ] || return 0
+    stamp=$(date -u +%Y-%m-%dT%H:%M:%SZ) stamped=${_up%%.*}
+}
 
 make_salt() {
     [ -s "$state/salt" ] && return
@@ -136,7 +151,7 @@ keep_previous() {
     [ -e "$state/manifest" ] || return 0
     # A power cut between here and the rename of the new one leaves one file under both names, which mv refuses to rename.
     [ ! "$state/manifest" -ef "$state/manifest.previous" ] || return 0
-    rm -f -- "$state/manifest.previous.new"
+    [ ! -e "$state/manifest.previous.new" ] || rm -f -- "$state/manifest.previous.new"
     ln -- "$state/manifest" "$state/manifest.previous.new" &&
         mv -fT -- "$state/manifest.previous.new" "$state/manifest.previous"
 }
@@ -162,9 +177,11 @@ claim_manifest() { # FLEET HOST FORMER_FLEET FORMER_HOST
     rm -f -- "$state/manifest.body"
 }
 
-# Takes lines for the manifest, in Base64 on standard input.
-incoming() { # set|touched
-    base64 -d >"$state/manifest.$1" || refuse 97 "$state/manifest.$1 cannot be written"
+# Takes lines for the manifest. The shell writes them itself: that starts no program, and they stand in no argument list.
+incoming() { # set|touched LINE…
+    _part=$state/manifest.$1
+    shift
+    { [ $# -eq 0 ] || printf '%s\n' "$@"; } >"$_part" || refuse 97 "$_part cannot be written"
 }
 
 # Puts the entries of manifest.set in the place of all those named in manifest.touched. Both are sorted.
@@ -176,9 +193,11 @@ record() {
         sort -- "$state/manifest.kept" "$state/manifest.set" >"$state/manifest.body" &&
         write_manifest "$fleet" "$host" "$lineage" $((generation + 1)) "$run"
     _status=$?
+    set --
     for _part in above old kept set touched body new; do
-        rm -f -- "$state/manifest.$_part"
+        set -- "$@" "$state/manifest.$_part"
     done
+    rm -f -- "$@"
     [ "$_status" -eq 0 ] || refuse 97 "$state/manifest cannot be written"
 }
 
@@ -274,7 +293,8 @@ make_way() { # PATH
 # opened with noclobber, so that a link planted there is never followed.
 temp_for() { # ID PATH
     _temp=${2%/*}/.muster-${1%"${1#????????????}"}
-    rm -f -- "$_temp" && printf '%s\n' "$_temp" >"$state/temp"
+    { [ ! -e "$_temp" ] && [ ! -L "$_temp" ]; } || rm -f -- "$_temp" || return
+    printf '%s\n' "$_temp" >"$state/temp"
 }
 
 # Removes what an operation that was cut off left beside its path, even if nobody writes there any more.

@@ -240,7 +240,7 @@ impl Guard<'_> {
             Then::Look(probes) => format!("say_salt\n{}", look::sections(probes)),
             Then::Read(path) => look::reading(path),
         });
-        script + "extend\nsay now date +%s\nfinish\n"
+        script + "end_steps\nsay now date +%s\nfinish\n"
     }
 
     /// Spells a question to the host: its answer is one command's.
@@ -324,13 +324,13 @@ fn recording(entries: &BTreeMap<ResourceKey, Option<Owned>>) -> String {
     let touched = entries.keys().map(manifest_text::write_key);
     format!(
         "incoming set {}\nincoming touched {}\nrecord\n",
-        quote::document(sorted_lines(set)),
-        quote::document(sorted_lines(touched)),
+        quote::words(sorted(set).iter().map(String::as_str)),
+        quote::words(sorted(touched).iter().map(String::as_str)),
     )
 }
 
-fn sorted_lines(lines: impl Iterator<Item = String>) -> String {
-    let mut lines: Vec<String> = lines.map(|line| line + "\n").collect();
+fn sorted(lines: impl Iterator<Item = String>) -> Vec<String> {
+    let mut lines: Vec<String> = lines.collect();
     lines.sort();
-    lines.concat()
+    lines
 }

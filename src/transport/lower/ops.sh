@@ -3,11 +3,19 @@
 # Performs one op, with its output out of the way of the connection: a client that is gone must not end it half-way.
 step() { # NUMBER WHAT FUNCTION
     (trap - PIPE && "$3" || { _status=$? && say_if_full && exit "$_status"; }) >"$state/output" 2>&1 </dev/null
-    _status=$?
-    note "$2" "$([ "$_status" -eq 0 ] && echo done || echo "failed ($_status)")"
-    printf 'step %s %s %s\n' "$1" "$_status" "$(tail -c 8192 -- "$state/output" | base64 -w0)"
+    _status=$? _said=done
+    [ "$_status" -eq 0 ] || _said="failed ($_status)"
+    note "$2" "$_said"
+    _said=
+    [ ! -s "$state/output" ] || _said=$(tail -c 8192 -- "$state/output" | base64 -w0)
+    printf 'step %s %s %s\n' "$1" "$_status" "$_said"
+    [ "$_status" -eq 0 ] || { end_steps && exit 96; }
+}
+
+# After the last step: nothing of them is left, and the lease lasts on.
+end_steps() {
     rm -f -- "$state/output" "$state/temp"
-    [ "$_status" -eq 0 ] || { extend && exit 96; }
+    keep_lease
 }
 
 # After an op that failed: says so if there is no room where it wrote.

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 
 use super::op::{path_id, sysctl_path};
-use super::{GUARD, Guard, UNDO, sorted_lines};
+use super::{GUARD, Guard, UNDO, sorted};
 use crate::model::id::RunId;
 use crate::model::manifest_text;
 use crate::ports::Arming;
@@ -35,7 +35,10 @@ impl Guard<'_> {
             ("units", lines(&restores.units)),
             ("readers", lines(&restores.readers)),
             ("parameters", parameters),
-            ("touched", sorted_lines(touched)),
+            (
+                "touched",
+                sorted(touched).iter().map(|line| format!("{line}\n")).collect(),
+            ),
             ("script", self.restoring(&request.fence.run)),
         ];
         let parts: String = parts

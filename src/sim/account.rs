@@ -84,9 +84,11 @@ impl Host {
         let (home, group) = (account.home.clone(), account.group.clone());
         if *make_home && !self.paths.contains_key(&home) {
             self.put(&home, Kind::Directory, [name, &group, "0755"]);
-            // What /etc/skel has.
-            let profile = Kind::File("# profile\n".to_owned());
-            self.put(&format!("{home}/.profile"), profile, [name, &group, "0644"]);
+            // What Debian's /etc/skel has.
+            for file in [".bash_logout", ".bashrc", ".profile"] {
+                let text = Kind::File(format!("# {file}\n"));
+                self.put(&format!("{home}/{file}"), text, [name, &group, "0644"]);
+            }
         }
         Ok(())
     }

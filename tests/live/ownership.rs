@@ -77,7 +77,11 @@ fn directory_that_holds_something_of_others_is_not_deleted() {
     project.module(OTHER);
     let ran = project.muster(&["apply", "-y", "--no-input"]);
     assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
-    assert!(ran.stdout.contains("holds what muster did not make"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("holds what muster did not make"),
+        "{}",
+        ran.stdout
+    );
     fleet.sh("h1", "test -e /srv/owned/theirs");
     project.assert_settled();
 }

@@ -177,9 +177,9 @@ impl<'r, 'p> Crew<'r, 'p> {
         let owned = self.owned.lock().expect("nothing panics under it");
         let all = owned
             .iter()
-            .flat_map(|(host, owned)| owned.iter().map(move |(key, owned)| (key.on(host), owned)));
-        all.filter(|(_, owned)| !owned.outputs.is_empty())
-            .map(|(id, owned)| (id, owned.outputs.clone()))
+            .flat_map(|(host, owned)| owned.iter().map(move |(key, owned)| (host, key, owned)));
+        all.filter(|(_, _, owned)| !owned.outputs.is_empty())
+            .map(|(host, key, owned)| (key.on(host), owned.outputs.clone()))
             .collect()
     }
 

@@ -135,23 +135,27 @@ impl<'p> Rollout<'p> {
         let hosts = self.wave_hosts();
         let is_wanted = |run: &HostRun<'_>| run.standing == Standing::Good && !run.is_checked;
         let mut busy = self.in_progress();
-        for host in &hosts {
-            let is_idle = self.run(host).doing == Doing::Nothing;
-            let has_work = !self.run(host).queue.is_empty() || self.must_record(host);
-            if is_idle && has_work && is_wanted(self.run(host)) && busy < self.plan.policy.parallel.max(1) {
+        let mut is_through = true;
+        for host in hosts {
+            let run = self.run(host);
+            let is_idle = run.doing == Doing::Nothing;
+            if is_idle && !(is_wanted(run) && (!run.queue.is_empty() || self.must_record(host))) {
+                continue;
+            }
+            is_through = false;
+            if busy >= self.plan.policy.parallel.max(1) {
+                break;
+            }
+            if is_idle {
                 busy += 1;
                 self.run_mut(host).doing = Doing::Checking;
                 tasks.push(Task::Check {
-                    host: (*host).clone(),
+                    host: host.clone(),
                     wave: self.wave,
                 });
             }
         }
-        hosts.iter().all(|host| {
-            let run = self.run(host);
-            let has_work = !run.queue.is_empty() || self.must_record(host);
-            run.doing == Doing::Nothing && !(has_work && is_wanted(run))
-        })
+        is_through
     }
 
     fn in_progress(&self) -> usize {
@@ -173,8 +177,11 @@ impl<'p> Rollout<'p> {
     /// otherwise stand still in a wave that is one host wide. Each host keeps the plan's order, in which nothing comes before what it needs, so the
     /// first unfinished change of a wave can always begin.
     fn change(&mut self, tasks: &mut Vec<Task>) -> bool {
-        let mut hosts = self.wave_hosts();
-        hosts.sort_by_key(|host| (!self.run(host).is_begun, *host));
+        // This is asked with every event, and a wave may hold thousands of hosts: those that are done cost one look.
+        let is_left = |host: &&HostId| !self.run(host).is_settled() || self.must_record(host);
+        let left = self.wave_hosts().into_iter().filter(is_left);
+        let (mut hosts, fresh): (Vec<_>, Vec<_>) = left.partition(|host| self.run(host).is_begun);
+        hosts.extend(fresh);
         // What can never begin is found first, since hosts that come earlier may wait for it. Work takes changes off the
         // queues, behind which there may be more of it: what waits for that is to start now, and not with the next event.
         loop {

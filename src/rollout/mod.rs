@@ -100,7 +100,21 @@ impl<'p> Rollout<'p> {
             Event::Interrupted => self.stops.interrupted = true,
         }
         self.stops.over_budget |= self.is_over_budget();
+        if self.is_amid(event) {
+            return Vec::new();
+        }
         self.advance()
+    }
+
+    /// Says whether more is to come at once of the same host: what may start is worked out when all is known.
+    fn is_amid(&self, event: &Event) -> bool {
+        let change = match event {
+            Event::Began { .. } => return true,
+            Event::Applied { change, .. } | Event::Failed { change, .. } => change,
+            _ => return false,
+        };
+        let host = self.hosts.get(&change.host);
+        host.is_some_and(|host| matches!(host.doing, Doing::Changing(_)))
     }
 
     /// Says whether nothing is in flight and nothing will start any more. Gates that are being asked change nothing on a

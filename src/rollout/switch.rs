@@ -14,6 +14,9 @@ impl<'p> Rollout<'p> {
     /// what an earlier session left is found out before anything else is decided.
     pub(super) fn switches(&mut self) -> Vec<Task> {
         let mut tasks = Vec::new();
+        if self.plan.switches.is_empty() {
+            return tasks;
+        }
         for (host, run) in &mut self.hosts {
             if !run.armed.is_empty() {
                 tasks.push(Task::Switched {

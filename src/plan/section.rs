@@ -127,16 +127,21 @@ impl<'a> Sections<'a> {
         &self,
         also: impl Fn(&Change, &BTreeMap<ResourceId, String>) -> Option<String>,
     ) -> BTreeMap<ResourceId, String> {
+        // A name is made only for what is found: a large fleet has a hundred thousand changes that are not on the list.
         let direct = self.changes.values().filter_map(|change| {
             let host = self.inventory.hosts.get(&change.target.host)?;
-            Some((change.target.clone(), connection::cuts(change, &host.target)?))
+            let why = connection::cuts(change, &host.target)?;
+            Some((change.target.clone(), why))
         });
         let mut cutting: BTreeMap<ResourceId, String> = direct.collect();
         let others: Vec<(ResourceId, String)> = self
             .changes
             .values()
             .filter(|change| !cutting.contains_key(&change.target))
-            .filter_map(|change| Some((change.target.clone(), also(change, &cutting)?)))
+            .filter_map(|change| {
+                let why = also(change, &cutting)?;
+                Some((change.target.clone(), why))
+            })
             .collect();
         cutting.extend(others);
         cutting

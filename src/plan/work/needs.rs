@@ -10,25 +10,31 @@ use super::Work;
 impl<'a> Work<'a> {
     /// Fills the needs of changes: what they need that changes too, also through what does not change.
     pub(in crate::plan) fn fill_needs(&mut self) {
-        let changed: BTreeSet<ResourceId> = self
-            .diffs
-            .iter()
-            .flat_map(|(host, diff)| diff.changes.keys().map(|key| key.on(host)))
-            .collect();
         let mut through: BTreeMap<ResourceId, BTreeSet<ResourceId>> = BTreeMap::new();
         let mut needs: BTreeMap<ResourceId, BTreeSet<ResourceId>> = BTreeMap::new();
-        for id in &changed {
-            if let Some(entry) = self.input.desired.get(id) {
+        for (host, diff) in &self.diffs {
+            let Some(desired) = self.input.desired.hosts.get(host) else {
+                continue;
+            };
+            // Most changes need nothing, and a large fleet has a hundred thousand of them: those cost no name.
+            let declared = diff
+                .changes
+                .keys()
+                .filter_map(|key| Some((key, desired.entries.get(key)?)));
+            for (key, entry) in declared.filter(|(_, entry)| !entry.needs.is_empty()) {
                 let wanted = entry
                     .needs
                     .iter()
-                    .flat_map(|need| self.changed_behind(need, &changed, &mut through));
-                needs.insert(id.clone(), wanted.collect());
+                    .flat_map(|need| self.changed_behind(need, &mut through));
+                needs.insert(key.on(host), wanted.collect());
             }
         }
         for (id, users) in self.users_of_deletions() {
-            let changing = users.into_iter().filter(|user| changed.contains(user));
+            let changing = users.into_iter().filter(|user| self.change(user).is_some());
             needs.entry(id).or_default().extend(changing);
+        }
+        for change in self.diffs.values_mut().flat_map(|diff| diff.changes.values_mut()) {
+            change.needs.clear();
         }
         for (id, mut needed) in needs {
             needed.remove(&id);
@@ -45,10 +51,9 @@ impl<'a> Work<'a> {
     fn changed_behind(
         &self,
         id: &ResourceId,
-        changed: &BTreeSet<ResourceId>,
         through: &mut BTreeMap<ResourceId, BTreeSet<ResourceId>>,
     ) -> BTreeSet<ResourceId> {
-        if changed.contains(id) {
+        if self.change(id).is_some() {
             return BTreeSet::from([id.clone()]);
         }
         if let Some(found) = through.get(id) {
@@ -63,7 +68,7 @@ impl<'a> Work<'a> {
             .unwrap_or_default();
         let found: BTreeSet<ResourceId> = needs
             .iter()
-            .flat_map(|need| self.changed_behind(need, changed, through))
+            .flat_map(|need| self.changed_behind(need, through))
             .collect();
         through.insert(id.clone(), found.clone());
         found

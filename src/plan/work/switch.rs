@@ -41,8 +41,11 @@ impl Work<'_> {
         if change.action == Action::Forget {
             return None;
         }
-        let host = self.input.inventory.hosts.get(&change.target.host)?;
         let entry = self.input.desired.get(&change.target)?;
+        if entry.restart_on.is_empty() {
+            return None;
+        }
+        let host = self.input.inventory.hosts.get(&change.target.host)?;
         let consumed = entry.restart_on.iter().filter(|id| id.host == host.id);
         // What does not change in this plan may be read for the first time all the same.
         let mut whys = consumed.filter_map(|id| {

@@ -71,10 +71,14 @@ impl Redaction {
                     .find(|rest| text.starts_with(rest))
             })
             .max_by_key(|rest| rest.len());
-        rest.map_or_else(
-            || text.to_owned(),
-            |rest| format!("{STARS}{}", &text[rest.len()..]),
-        )
+        // What ends as it begins may stand there whole: without its beginning the rest of it would no longer be found.
+        let whole = self.forms.iter().find(|form| text.starts_with(form.as_str()));
+        match rest {
+            Some(rest) if whole.is_none_or(|whole| whole.len() < rest.len()) => {
+                format!("{STARS}{}", &text[rest.len()..])
+            }
+            Some(_) | None => text.to_owned(),
+        }
     }
 }
 
@@ -123,7 +127,9 @@ fn forms(value: &str) -> Vec<String> {
             .map(|line| line.trim().to_owned())
             .filter(|line| line.len() >= PART_MIN_BYTES),
     );
-    forms.extend((0..3).filter_map(|offset| within(bytes, offset)));
+    let parts: Vec<String> = (0..3).filter_map(|offset| within(bytes, offset)).collect();
+    forms.extend(parts.iter().map(|part| part.replace('+', "-").replace('/', "_")));
+    forms.extend(parts);
     forms
 }
 
@@ -170,6 +176,20 @@ mod tests {
             serde_json::json!(VALUE).to_string(),
             format!("'{}'", VALUE.replace('\'', r"'\''")),
         ];
+        // Only a value like the second tells the alphabets of Base64 apart.
+        const SIGNS: &str = "???~~~battery???~~~";
+        let both = Redaction::of([SIGNS]);
+        for text in [STANDARD.encode(SIGNS), URL_SAFE_NO_PAD.encode(SIGNS)] {
+            let bodies = [
+                text,
+                URL_SAFE_NO_PAD.encode(format!("p={SIGNS}")),
+                STANDARD.encode(format!("p={SIGNS}")),
+            ];
+            for body in bodies {
+                let shown = both.apply(&body);
+                assert!(shown.contains(STARS) && shown.len() < 12, "{body} → {shown}");
+            }
+        }
         for text in texts {
             let shown = net.apply(&format!("failed: {text} !"));
             assert!(shown.contains(STARS), "{text} → {shown}");

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use zeroize::Zeroizing;
 
-use super::shell::{Ran, Tap};
+use super::shell::{Ran, ShellError, Tap};
 use super::sudo::{Marks, Rise};
 use crate::model::redaction::Redaction;
 use crate::ports::Output;
@@ -173,20 +173,31 @@ impl<'a> Exchange<'a> {
         self.stdout.is_cut || self.stderr.is_cut
     }
 
-    /// Returns the script that asks this one to end and kills it if it does not, if it has begun. It has to run as the same account.
+    /// Returns the script that asks this one to end and kills it if it does not, if it has begun. Its status is 0 only where it
+    /// saw the end. It has to run as the same account.
     pub fn ender(&self) -> Option<String> {
         let pid = self.pid()?;
         let patience = ENDING.as_secs() * 10;
         Some(format!(
-            "read -r _ _ _ _ group _ </proc/{pid}/stat && kill -s TERM -- \"-$group\" || exit\nleft={patience}\n\
-             while read -r _ _ state _ 2>/dev/null </proc/{pid}/stat && [ \"$state\" != Z ]; do\n\
-             [ \"$left\" -gt 0 ] || {{ kill -s KILL -- \"-$group\"; exit; }}\nleft=$((left - 1))\nsleep 0.1\ndone"
+            "{{ read -r _ _ _ _ group _ </proc/{pid}/stat; }} 2>/dev/null || exit 0\nkill -s TERM -- \"-$group\"\nleft={patience}\n\
+             while {{ read -r _ _ state _ </proc/{pid}/stat; }} 2>/dev/null && [ \"$state\" != Z ]; do\n\
+             left=$((left - 1))\n[ \"$left\" -ne 0 ] || kill -s KILL -- \"-$group\"\n\
+             [ \"$left\" -gt -20 ] || exit 1\nsleep 0.1\ndone"
         ))
     }
 
     fn pid(&self) -> Option<u32> {
         let (rest, _) = self.stdout.from(&self.marks.start)?;
         String::from_utf8_lossy(rest).trim().parse().ok()
+    }
+
+    /// What it means that a talk was broken off on request, given whether its end was seen.
+    pub fn stopped(&self, is_over: bool) -> ShellError {
+        // What was not sent cannot have begun.
+        match is_over || !self.is_sent() {
+            true => ShellError::Stopped,
+            false => ShellError::Lost("it was asked to end, and nobody has seen its end".to_owned()),
+        }
     }
 
     /// Returns the script that stops this one at once, if it has begun. It has to run as the same account.

@@ -128,20 +128,23 @@ async fn play(
             Err(account.overdue(&exchange, deadline))
         }
         None => {
-            if let Some(ender) = exchange.ender() {
-                play_in(account, rise, &ender, ENDING + STOPPING).await;
-            }
-            Err(ShellError::Stopped)
+            let is_over = match exchange.ender() {
+                Some(ender) => play_in(account, rise, &ender, ENDING + STOPPING).await,
+                None => false,
+            };
+            Err(exchange.stopped(is_over))
         }
     }
 }
 
-/// Stops a script by another. Best effort: either way nobody knows how far it had come.
-async fn play_in(account: &Account<'_>, rise: &Rise, stopper: &str, patience: Duration) {
+/// Stops a script by another, and says whether that one saw to it. Either way nobody knows how far the first had come.
+async fn play_in(account: &Account<'_>, rise: &Rise, stopper: &str, patience: Duration) -> bool {
     let mut exchange = Exchange::new(rise, stopper);
-    if let Ok(mut child) = spawn(account, &exchange.command()) {
-        let _ = tokio::time::timeout(patience, listen(&mut child, &mut exchange)).await;
-    }
+    let Ok(mut child) = spawn(account, &exchange.command()) else {
+        return false;
+    };
+    let ended = tokio::time::timeout(patience, listen(&mut child, &mut exchange)).await;
+    ended == Ok(Some(0))
 }
 
 /// Starts the login shell's part. A group of its own keeps the terminal's Ctrl-C away from operations in flight.

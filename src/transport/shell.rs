@@ -80,7 +80,7 @@ pub enum ShellError {
     /// The script did not end in time. It was told to stop, and nobody knows how far it came.
     #[error("no end after {} s", .0.as_secs_f32())]
     TimedOut(Duration),
-    /// The script was asked to end before its time, and nobody knows how far it came.
+    /// The script was asked to end before its time, and did. Nobody knows how far it came.
     #[error("stopped")]
     Stopped,
 }

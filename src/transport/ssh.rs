@@ -168,12 +168,13 @@ impl Session {
             () = stop => None,
         };
         let Some(talked) = talked else {
+            let mut is_over = false;
             if let Some(ender) = talk.ender() {
-                let _ = self
-                    .talk(&mut Exchange::new(rise, &ender), ENDING + STOPPING)
-                    .await;
+                let mut ending = Exchange::new(rise, &ender);
+                let ended = self.talk(&mut ending, ENDING + STOPPING).await;
+                is_over = matches!(ended, Ok(Some(Heard::Ended(Some(0)))));
             }
-            return Err(ShellError::Stopped);
+            return Err(talk.stopped(is_over));
         };
         match talked {
             Some(Heard::Ended(status)) => self.account().judge(talk.end(status), rise),

@@ -54,6 +54,37 @@ async fn a_command_has_its_own_output_status_and_line_in_the_log() {
 }
 
 #[tokio::test]
+async fn commands_alone_turn_the_log_over_too() {
+    let bed = Bed::new();
+    let fence = bed.lock("exec-1").await.unwrap();
+    std::fs::write(bed.state("log"), "x".repeat(1 << 20)).unwrap();
+    let (ended, _) = exec(&bed, &order(Some(fence), "true")).await;
+    assert_eq!(ended.unwrap().status, 0);
+    let log = std::fs::read_to_string(bed.state("log")).unwrap();
+    assert!(log.contains("ended (0)") && log.len() < 1000, "{log}");
+    assert_eq!(std::fs::metadata(bed.state("log.1")).unwrap().len(), 1 << 20);
+}
+
+/// A command that cannot be ended in time: what became of it is not known, and nobody says that it stopped.
+#[tokio::test]
+async fn a_command_that_does_not_end_when_it_is_asked_is_killed_or_not_said_to_have_stopped() {
+    let bed = Bed::new();
+    let fence = bed.lock("exec-1").await.unwrap();
+    let began = bed.path("began");
+    let command = format!("trap '' TERM; touch {began}; while :; do sleep 1; done");
+    let order = order(Some(fence), &command);
+    let stop = until("it began", || Path::new(&began).exists());
+    let ended = bed
+        .transport
+        .exec(&bed.host, &order, &|_, _| {}, stop.boxed())
+        .await;
+    assert!(
+        ended.is_ok_and(|ended| ended.is_stopped),
+        "it was killed, which was seen"
+    );
+}
+
+#[tokio::test]
 async fn a_command_without_the_lock_is_refused_and_one_that_only_reads_needs_none() {
     let bed = Bed::new();
     let path = bed.path("x");

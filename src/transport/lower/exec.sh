@@ -6,7 +6,7 @@
 exec_command() { # WHO WHAT LOCKED
     exec 9<&0 </dev/null
     trap : TERM
-    [ ! -d "$state" ] || note "exec by $1" "$2"
+    [ ! -d "$state" ] || { turn_log_over && note "exec by $1" "$2"; }
     printf 'go\n'
     (
         trap - PIPE

@@ -201,13 +201,18 @@ record() {
     [ "$_status" -eq 0 ] || refuse 97 "$state/manifest cannot be written"
 }
 
-# Makes this run's undo folder and removes those of older runs: the five before it stay. The log is turned over at 1 MiB.
+# Begins a new log at 1 MiB; the one before stays.
+turn_log_over() {
+    [ ! -e "$state/log" ] || [ "$(wc -c <"$state/log")" -lt 1048576 ] || mv -fT -- "$state/log" "$state/log.1"
+}
+
+# Makes this run's undo folder and removes those of older runs: the five before it stay.
 make_undo() {
     mkdir -p -- "$state/undo/$run" && touch -- "$state/undo/$run" || refuse 97 "$state/undo cannot be made"
     for _old in $(ls -1t -- "$state/undo" | tail -n +7); do
         rm -rf -- "$state/undo/$_old"
     done
-    [ ! -e "$state/log" ] || [ "$(wc -c <"$state/log")" -lt 1048576 ] || mv -fT -- "$state/log" "$state/log.1"
+    turn_log_over
     sweep
 }
 

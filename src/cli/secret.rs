@@ -249,22 +249,52 @@ fn edit_with(editor: &str, folder: &Path, text: &str) -> Result<Zeroizing<String
     file.write_all(text.as_bytes())
         .and_then(|()| file.flush())
         .map_err(cannot)?;
-    // `$EDITOR` may hold arguments, as in `code --wait`, so the shell splits it; the path is an argument of its own.
-    let status = std::process::Command::new("sh")
-        .args(["-c", &format!("{editor} \"$1\""), "sh"])
-        .arg(file.path())
-        .status()
-        .map_err(|error| format!("the editor cannot be started: {error}"));
+    let path = file.path();
+    // A thread of its own, since there may be a runtime around this one already.
+    let ended = std::thread::scope(|scope| scope.spawn(|| run_editor(editor, path)).join());
+    let status = ended.unwrap_or_else(|_| Err(std::io::Error::other("it was lost")));
+    let status = status.map_err(|error| format!("the editor cannot be run: {error}"));
     // Read by its path: an editor may have put another file in its place.
     let after = std::fs::read(file.path()).map(Zeroizing::new);
     wipe(file.as_file_mut());
     wipe_path(file.path());
-    if !status?.success() {
-        return Err("the editor did not end well, so nothing is changed".to_owned());
+    match status? {
+        Some(status) if status.success() => {}
+        Some(_) => return Err("the editor did not end well, so nothing is changed".to_owned()),
+        None => return Err("asked to end while the editor ran, so nothing is changed".to_owned()),
     }
     let after = after.map_err(cannot)?;
     let text = std::str::from_utf8(&after).map_err(|_| "what you left is not UTF-8 text".to_owned())?;
     Ok(Zeroizing::new(text.to_owned()))
+}
+
+/// Runs an editor to its end. Ctrl-C is the editor's, which the terminal gives it to as well: we stay, to take the text away.
+/// `None` where we are asked to end; the editor is ended then.
+fn run_editor(editor: &str, path: &Path) -> std::io::Result<Option<std::process::ExitStatus>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut interrupts = signal(SignalKind::interrupt())?;
+        let mut ends = signal(SignalKind::terminate())?;
+        let mut hangups = signal(SignalKind::hangup())?;
+        // `$EDITOR` may hold arguments, as in `code --wait`, so the shell splits it; the path is an argument of its own.
+        let mut child = tokio::process::Command::new("sh")
+            .args(["-c", &format!("{editor} \"$1\""), "sh"])
+            .arg(path)
+            .spawn()?;
+        loop {
+            tokio::select! {
+                status = child.wait() => return status.map(Some),
+                Some(()) = interrupts.recv() => {}
+                Some(()) = ends.recv() => break,
+                Some(()) = hangups.recv() => break,
+            }
+        }
+        child.kill().await?;
+        Ok(None)
+    })
 }
 
 /// Overwrites a file. It lies in memory, so what is overwritten is gone; a failure leaves it to the removal.
@@ -387,6 +417,33 @@ mod tests {
         assert_eq!(mode, "600");
         assert!(!Path::new(path).exists() && !Path::new(path).parent().unwrap().exists());
         assert_eq!(desk.text(), "k = \"v\"\n");
+    }
+
+    #[test]
+    fn a_signal_while_the_editor_runs_leaves_no_text_behind() {
+        let desk = Desk::new();
+        desk.encrypt("pass", "x").unwrap();
+        let note = desk.folder.path().join("note");
+        let script = |rest: &str| format!("f() {{ echo \"$1\" > {}; {rest}; }}; f", note.display());
+        let is_gone = || {
+            let path = std::fs::read_to_string(&note).unwrap();
+            !Path::new(path.trim()).parent().unwrap().exists()
+        };
+        desk.edit(&script("kill -s INT $PPID; sleep 0.2; echo 'k = \"v\"' > \"$1\""))
+            .unwrap();
+        assert!(
+            is_gone() && desk.text() == "k = \"v\"\n",
+            "Ctrl-C is the editor's"
+        );
+        for signal in ["TERM", "HUP"] {
+            let why = desk
+                .edit(&script(&format!(
+                    "echo 'k = \"w\"' > \"$1\"; kill -s {signal} $PPID; sleep 20"
+                )))
+                .unwrap_err();
+            assert!(why.contains("asked to end"), "{signal}: {why}");
+            assert!(is_gone() && desk.text() == "k = \"v\"\n", "{signal}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::model::id::{OutputRef, ResourceId};
 use crate::model::known::Known;
 use crate::model::manifest::{Owned, OwnedState};
 use crate::model::observation::{Answer, Observed};
+use crate::model::op::Op;
 use crate::model::secret::Secret;
 use crate::model::undo::Back;
 use crate::ports::{Salt, Secrets};
@@ -154,8 +155,10 @@ fn settled(change: &Change, spec: &Spec, actual: &Actual, means: Means<'_>) -> R
 /// ignored on purpose; a value that nobody knows here cannot be judged.
 fn is_wanted(change: &Change, field: &FieldChange) -> bool {
     let is_shown = change.fields.iter().any(|shown| shown.field == field.field);
+    // A new file of a unit is read only by this, whatever the host says that it did.
+    let is_brought = field.field == "loaded" && change.ops.contains(&Op::ReloadUnits);
     let is_judged = !matches!(field.after, Shown::Pending(_));
-    is_judged && (is_shown || change.action != Action::Update)
+    is_judged && (is_shown || is_brought || change.action != Action::Update)
 }
 
 fn known(spec: &Spec, means: Means<'_>) -> Known {

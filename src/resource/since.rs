@@ -1,6 +1,6 @@
 //! Whether a resource still is as a change left it, or others changed it since.
 
-use crate::model::change::{Change, Undo};
+use crate::model::change::{Action, Change, Undo};
 use crate::model::digest::Digest;
 use crate::model::id::RunId;
 use crate::model::known::Known;
@@ -54,7 +54,7 @@ pub fn standing(change: &Change, left: Option<&Digest>, answers: &[Answer]) -> R
         is_expired |= output.lines().any(|line| line == "store=no");
         is_left &= output.lines().any(|line| line == "left=yes");
     }
-    let is_same = left.is_none_or(|left| is_as_left(&spec, &observed, left));
+    let is_same = left.is_none_or(|left| is_as_left(change, &spec, &observed, left));
     let changed = match (is_same, is_left || is_expired) {
         (true, true) => None,
         (false, _) => Some("it is no longer as that run left it"),
@@ -69,9 +69,14 @@ pub fn standing(change: &Change, left: Option<&Digest>, answers: &[Answer]) -> R
 }
 
 /// What runs may stop by itself; its file and whether it is enabled may not change. Its content is told by what the host noted.
-fn is_as_left(spec: &Spec, observed: &Observed<Actual>, left: &Digest) -> bool {
+fn is_as_left(change: &Change, spec: &Spec, observed: &Observed<Actual>, left: &Digest) -> bool {
     if spec.seen(observed) == *left {
         return true;
+    }
+    // Of a file that others own too a deletion leaves their part.
+    if let (Action::Delete, Observed::Present(actual)) = (change.action, observed) {
+        let owned = change.former.as_ref().map(|owned| &owned.made_keys);
+        return spec.is_gone(actual, owned.unwrap_or(&change.keep.made_keys));
     }
     let Some(actual) = observed.present().filter(|_| spec.info().starts) else {
         return false;
@@ -97,4 +102,56 @@ pub fn is_comparable(change: &Change, before: &Digest, had_salt: bool) -> bool {
 /// Says whether the undo of a change brings back exactly what was there, and that can be told.
 pub fn is_exact(change: &Change, before: &Digest, had_salt: bool, is_whole: bool) -> bool {
     matches!(change.undo, Undo::Exact(_)) && is_whole && is_comparable(change, before, had_salt)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::change::{Disruption, Keep};
+    use crate::model::id::ResourceKey;
+
+    /// The deletion of a key that muster made in a file of others.
+    fn deletion() -> Change {
+        let spec = json!({ "path": "/etc/app.json", "keys": { "level": 1 } });
+        let decoded = Spec::decode("settings", &spec).unwrap();
+        Change {
+            target: ResourceKey::new("settings", "/etc/app.json").on(&"h1".parse().unwrap()),
+            action: Action::Delete,
+            fields: Vec::new(),
+            reasons: Vec::new(),
+            needs: Default::default(),
+            disruption: Disruption::None,
+            ops: Vec::new(),
+            undo: Undo::Exact(Vec::new()),
+            probes: decoded.probes(),
+            spec,
+            keep: Keep {
+                made_keys: ["level".to_owned()].into(),
+                ..Keep::default()
+            },
+            former: None,
+            back: None,
+            gates: Vec::new(),
+            modules: Default::default(),
+            origins: Vec::new(),
+        }
+    }
+
+    fn changed(keys: &serde_json::Value) -> Option<&'static str> {
+        let file = json!({ "type": "file", "mode": "0644", "owner": "root", "group": "root", "keys": keys });
+        let answer = Answer::Text {
+            output: file.to_string(),
+            status: 0,
+        };
+        let absent = Digest::of("absent");
+        standing(&deletion(), Some(&absent), &[answer]).unwrap().changed
+    }
+
+    #[test]
+    fn what_a_deletion_leaves_of_others_is_no_change_of_theirs() {
+        assert_eq!(changed(&json!({})), None);
+        assert!(changed(&json!({ "level": 2 })).is_some());
+    }
 }

@@ -90,7 +90,8 @@ impl Host {
     /// Makes a host with the folders that every host has, the groups and the account of root.
     pub fn new() -> Self {
         let mut host = Self {
-            clock: 1_700_000_000,
+            // Before the world begins: what is prepared there is older than what happens.
+            clock: 1_699_990_000,
             ..Self::default()
         };
         for path in [

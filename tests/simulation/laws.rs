@@ -93,6 +93,10 @@ impl Course<'_> {
                 self.lost.insert(change.host.clone());
             }
             Event::Unmade { changes } => self.in_flight.retain(|change| !changes.contains(change)),
+            // It stays as it was applied, and a resume asks its gates anew.
+            Event::Undone {
+                change, held: true, ..
+            } => drop(self.lost.insert(change.host.clone())),
             Event::Undone { change, .. } => {
                 self.applied.remove(change);
                 self.given_up.insert(change.host.clone());

@@ -130,6 +130,34 @@ status = "x"
 }
 
 #[test]
+fn a_lease_is_from_ten_seconds_to_ten_minutes_long() {
+    let with = |lease: &str| {
+        inventory(&format!(
+            "[fleet]\nname = \"f\"\n[hosts.a]\naddress = \"a\"\n[policy]\nlease = {lease}\n"
+        ))
+    };
+    for (text, secs) in [("\"10s\"", 10), ("\"10m\"", 600)] {
+        let loaded = with(text);
+        assert_eq!(said(&loaded), [""; 0], "{text}");
+        assert_eq!(loaded.value.unwrap().policy.lease_secs, secs);
+    }
+    for text in [
+        "\"9s\"",
+        "\"601s\"",
+        "\"0s\"",
+        "\"soon\"",
+        "\"-1m\"",
+        "\"99999999999h\"",
+        "60",
+    ] {
+        let found = said(&with(text));
+        assert_eq!(found.len(), 1, "{text}: {found:?}");
+        assert!(found[0].starts_with("6 "), "{text}: {found:?}");
+    }
+    assert!(said(&with("\"9s\""))[0].contains("`lease` is 9s, and a lease is from 10 s to 10 min long"));
+}
+
+#[test]
 fn every_mistake_of_a_module_is_named_in_one_run() {
     let module = r#"[module]
 name = "ap"

@@ -107,6 +107,22 @@ async fn an_op_whose_lease_is_over_is_refused_until_the_run_locks_again() {
     bed.perform(&again, vec![]).await.unwrap();
 }
 
+/// Of one run there may be two controllers: one that was paused, and one that resumed it.
+#[tokio::test]
+async fn an_older_token_of_the_same_run_is_refused() {
+    let bed = Bed::new();
+    let older = bed.lock("p-1").await.unwrap();
+    end_lease(&bed);
+    let newer = bed.lock("p-1").await.unwrap();
+    assert!(newer.token > older.token && newer.run == older.run);
+    let refused = bed.perform(&older, vec![write(&bed.path("x"), "older\n")]).await;
+    assert!(matches!(refused, Err(PerformError::Fenced(_))), "{refused:?}");
+    assert!(!std::path::Path::new(&bed.path("x")).exists());
+    bed.perform(&newer, vec![write(&bed.path("x"), "newer\n")])
+        .await
+        .unwrap();
+}
+
 #[tokio::test]
 async fn a_lease_of_another_boot_is_over() {
     let bed = Bed::new();

@@ -10,6 +10,7 @@
 pub mod apply;
 pub mod cli;
 pub mod clock;
+pub mod compose;
 pub mod hooks;
 pub mod keyed;
 pub mod load;

@@ -172,6 +172,11 @@ fn reference_of_kinds_is_current() {
 }
 
 #[test]
+fn reference_of_compose_files_is_current() {
+    assert_current("docs/reference/compose.md", &reference::compose());
+}
+
+#[test]
 fn reference_of_commands_is_current() {
     assert_current(
         "docs/reference/commands.md",

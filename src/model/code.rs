@@ -46,7 +46,7 @@ macro_rules! codes {
 }
 
 // Ranges: 01xx inventory · 02xx modules · 03xx values, templates, desired · 04xx plan and lint · 05xx transport ·
-// 06xx apply · 07xx secrets · 08xx stored files · 09xx command line. A code is never given a second meaning.
+// 06xx apply · 07xx secrets · 08xx stored files · 09xx command line · 10xx Compose files. A code is never given a second meaning.
 codes! {
     SYNTAX = 101, "The file is not valid TOML.",
         "The caret shows where the parser stopped. All syntax errors of a file are listed in one run.";
@@ -171,6 +171,31 @@ codes! {
 
     BAD_FAULT = 901, "The fault of a rehearsal cannot be read.",
         "`muster simulate` takes `--fault WHAT[@HOST][:N][+SECONDS]`, and files of `[[fault]]` tables with `what`, `host`, `at` and `secs`. On a host, at its N-th operation: `unreachable`, `lost-request`, `lost-answer`, `reboot`, `full-disk`, `slow`, `fails`, `lies`; at its N-th answer: `garbage`; at the N-th question of a gate: `gate-shut`; N seconds after the start: `by-hand`, `other-run`. On the controller, at the N-th line of its journal: `interrupt`, `interrupt-twice`, `kill`, `pause`.";
+
+    COMPOSE_SYNTAX = 1001, "The Compose file is not valid YAML.",
+        "The caret shows where the parser stopped. An alias within what it names, and a few lines whose aliases ask for all memory, are refused too.";
+    COMPOSE_KEY = 1002, "The key is not known here.",
+        "Unknown keys are errors, never ignored: a misspelt key would leave a default in force. Keys that begin with `x-` are left to others.";
+    COMPOSE_REFUSED = 1003, "The key belongs to Compose, and muster does not accept it.",
+        "The hint says what to do instead. The reference of Compose files lists what is accepted and what is not.";
+    COMPOSE_VALUE = 1004, "A value of the Compose file does not fit.",
+        "The message says what was found and what was expected.";
+    COMPOSE_VARIABLE = 1005, "A variable of the Compose file has no value.",
+        "Compose takes nothing for it and warns, and containers have come up with blank values so. Set it, or write `${NAME:-}` where it may be empty. The shell's environment is never read.";
+    COMPOSE_INTERPOLATION = 1006, "A dollar sign begins nothing that can be read.",
+        "Write `$$` for a dollar sign, `$NAME` or `${NAME}` for a variable, with `:-`, `-`, `:?`, `?`, `:+` or `+` and words.";
+    COMPOSE_SECRET = 1007, "A secret stands in a Compose file where it may not, or as it may not.",
+        "Secrets may stand in values of `environment`, in `.env` values that end there, and in the `content` of `configs` and `secrets`. Everywhere else `docker inspect` shows them. Write `\"{{ value | compose }}\"` within double quotes.";
+    COMPOSE_REFERENCE = 1008, "A Compose file names what it does not declare.",
+        "Services, networks, volumes, configs and secrets must be declared in one of the project's files, and services must be in an active profile.";
+    COMPOSE_CYCLE = 1009, "Services need each other in a circle.",
+        "The message lists the circle. `depends_on`, `network_mode: service:x`, `ipc: service:x` and `pid: service:x` all count.";
+    COMPOSE_CONFLICT = 1010, "Two settings of a Compose file exclude each other.",
+        "The message names both. Keep one.";
+    COMPOSE_AMBIGUOUS = 1011, "A value is read differently by different readers of YAML.",
+        "`yes`, `0644`, `1.0`, `22:22` are texts to one reader and truth values or numbers to another. Put them in quotes.";
+    ENV_FILE = 1012, "A line of an `.env` file cannot be read.",
+        "A line is `KEY=value`, with `export` before it or not. A value may stand in single quotes, as it is, or in double quotes, with escapes and variables.";
 }
 
 /// Returns the explanation of a code written as `M0101`, `m0101` or `101`.

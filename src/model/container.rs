@@ -80,17 +80,19 @@ pub struct ContainerSpec {
     /// What must be so before it starts, in order of the services' names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<Need>,
-    /// A service whose recreation forces this one's: `network_mode: service:x`, `pid: service:x`, `depends_on.x.restart`.
+    /// A service whose recreation forces this one's: `network_mode: service:x`, `pid: service:x`.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub recreated_with: BTreeSet<String>,
 }
 
 impl ContainerSpec {
-    /// Returns the digest that the container's label holds: of everything but that label, and with no secret in it.
+    /// Returns the digest that the container's label holds: of everything but what
+    /// mounted files hold, with no secret in it.
     ///
     /// What is absent is left out, so that a setting that a later version adds does not alter it.
     pub fn digest(&self) -> Digest {
         let mut bare = self.clone();
+        bare.mounted.clear();
         bare.settings.labels.remove(LABEL_DIGEST);
         bare.settings.labels.remove(LABEL_FILES);
         bare.settings.labels.remove(LABEL_FOLDER);
@@ -100,16 +102,13 @@ impl ContainerSpec {
 
     /// Returns the values of the environment that may not be shown, by key: a caller takes their prints.
     pub fn sensitive_env(&self) -> impl Iterator<Item = (&str, &Body)> {
-        let sensitive = self
-            .environment
-            .iter()
-            .filter(|(key, body)| !self.shows(key) || body.is_sensitive());
+        let sensitive = self.environment.iter().filter(|(key, _)| !self.shows(key));
         sensitive.map(|(key, body)| (key.as_str(), body))
     }
 
-    /// Says whether the value of a key of the environment may be shown.
+    /// Says whether the value of a key of the environment may be shown: it is declared public, and holds no secret.
     pub fn shows(&self, key: &str) -> bool {
-        self.public_env.contains(key)
+        self.public_env.contains(key) && !self.environment.get(key).is_some_and(Body::is_sensitive)
     }
 }
 
@@ -240,9 +239,6 @@ pub struct Settings {
     /// `host` where it has the host's users.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub userns: Option<String>,
-    /// Whose control groups it sees: `host` or `private`; `None` is the engine's default.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cgroup: Option<String>,
     /// The control group above its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroup_parent: Option<String>,

@@ -158,9 +158,6 @@ pub struct Endpoint {
     /// A fixed address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ipv6: Option<String>,
-    /// A fixed hardware address.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mac: Option<String>,
     /// Networks of higher priority are attached first. Not compared.
     #[serde(skip_serializing_if = "is_default")]
     pub priority: i64,

@@ -21,6 +21,10 @@ pub struct Inspected {
     pub image: String,
     /// The image that it runs.
     pub runs: Image,
+    /// The id of the image that the wanted name means on the host now. Filled in by who looks; `None` where nobody asked
+    /// or the host has no such image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_now: Option<String>,
     /// The environment, that of the image included.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, EnvValue>,
@@ -28,6 +32,10 @@ pub struct Inspected {
     pub settings: Settings,
     /// Whether it is up, and how it ended.
     pub state: State,
+    /// Services of the same project by the ids of their containers: whose network, processes or memory it may share. Filled
+    /// in by who looks.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub peers: BTreeMap<String, String>,
     /// When each mounted file last changed (its ctime), by path on the host, in nanoseconds since 1970 by the host's
     /// clock. Filled in by who looks; a file that is not there is absent.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -103,12 +111,13 @@ pub struct EngineDefaults {
     /// The log driver: `LoggingDriver` of the engine's `/info`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_driver: Option<String>,
+    /// The options that the engine's own file gives that driver. `None` where they are not known: then a container may have
+    /// options that nobody declared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_options: Option<BTreeMap<String, String>>,
     /// The runtime: `DefaultRuntime` of `/info`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runtime: Option<String>,
-    /// Whether it runs under control groups of version 1, where a container sees the host's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cgroup_version: Option<u8>,
 }
 
 /// One field in which a container is not what it must be.

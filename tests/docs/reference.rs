@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use muster::compose::keys::{SECTIONS, Section};
 use muster::model::code;
 use muster::resource::{KINDS, KindInfo};
 use serde_json::{Map, Value};
@@ -22,6 +23,68 @@ const CODES_HEAD: &str = "\
 
 Every mistake that muster finds in a file has a code, which never changes its meaning. `muster explain CODE` prints the same.
 ";
+
+const COMPOSE_HEAD: &str = "\
+# Compose files
+
+<!-- Generated from the tables by tests/docs.rs. Edit src/compose/keys.rs and its neighbours instead. -->
+
+The part of the Compose specification that muster reads. A key that is not listed is an error with its file and line, and so is
+one that is listed as refused: nothing is ignored. Keys that begin with `x-` are left to others, `x-muster` alone is read.
+Why the part is what it is says [decision 0030](../decisions/0030-compose-files.md).
+
+- **Several files** are merged in their order: mappings by key, lists appended, `command`, `entrypoint` and a check's `test` replaced;
+  ports, mounts, secrets and configs are replaced under what is unique of them. `!reset` takes away, `!override` replaces.
+- **Variables** come from `.env` files and from the resource, never from a shell's environment: `$NAME`, `${NAME}`,
+  `${NAME:-word}`, `${NAME-word}`, `${NAME:?word}`, `${NAME?word}`, `${NAME:+word}`, `${NAME+word}`, nested; `$$` is a dollar sign.
+  A variable without a value is an error: write `${NAME:-}` where it may be empty.
+- **Secrets** may stand in values of `environment`, in `.env` values that end there, and in the `content` of configs and secrets.
+  In a Compose file write `\"{{ value | compose }}\"` in double quotes, in `.env` `KEY={{ value | shell }}`; `base64` fits both.
+- **Texts that readers of YAML disagree about** (`yes`, `0644`, `1.0`, `22:22`) must stand in quotes.
+- **Names** are those of Compose 2: `project-service-1`. A container `project_service_1` is recognised.
+- **Sizes** are powers of 1024 (`512m`, `1.5g`), durations have units (`90s`, `1m30s`).
+";
+
+/// Returns the page of Compose files.
+pub fn compose() -> String {
+    let mut page = COMPOSE_HEAD.to_owned();
+    SECTIONS
+        .iter()
+        .for_each(|section| compose_section(&mut page, section));
+    page
+}
+
+fn compose_section(page: &mut String, section: &Section) {
+    let path: Vec<&str> = section
+        .path
+        .iter()
+        .map(|part| if *part == "*" { "NAME" } else { part })
+        .collect();
+    let path = path.join(".").replace(".[]", "[]");
+    let place = match section.path {
+        [] => "At the top of a file.".to_owned(),
+        ["configs", ..] => "At `configs.NAME` and `secrets.NAME`.".to_owned(),
+        _ => format!("At `{path}`."),
+    };
+    let cell = |text: &str| text.replace('|', "\\|");
+    write!(
+        page,
+        "\n## {}\n\n{place}\n\n| key | value | meaning |\n| --- | --- | --- |\n",
+        section.title
+    )
+    .expect("writing to a String does not fail");
+    for (key, form, meaning) in section.accepted {
+        writeln!(page, "| `{key}` | {} | {} |", cell(form), cell(meaning))
+            .expect("writing to a String does not fail");
+    }
+    if section.refused.is_empty() {
+        return;
+    }
+    page.push_str("\nRefused:\n\n| key | instead |\n| --- | --- |\n");
+    for (key, reason) in section.refused {
+        writeln!(page, "| `{key}` | {} |", cell(reason)).expect("writing to a String does not fail");
+    }
+}
 
 /// Returns the page of all kinds.
 pub fn kinds() -> String {
@@ -169,6 +232,7 @@ pub fn codes() -> String {
         (7, "Secrets"),
         (8, "Stored files"),
         (9, "Command line"),
+        (10, "Compose files"),
     ];
     let mut page = CODES_HEAD.to_owned();
     for (range, title) in RANGES {

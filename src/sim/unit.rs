@@ -116,8 +116,9 @@ impl Host {
         };
         let is_static = text.is_some_and(|text| !text.contains("[Install]"));
         let state = match (is_static, unit.enabled) {
-            (true, _) => "static",
-            (false, true) => "enabled",
+            // The links of an enabled unit stay when its file loses its [Install] section.
+            (_, true) => "enabled",
+            (true, false) => "static",
             (false, false) => "disabled",
         };
         // systemd forgets a unit that nothing wants, and reads its file when it is asked again.

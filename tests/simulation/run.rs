@@ -151,12 +151,15 @@ fn stale(scene: &Scenario, plan: &Plan, trip: &Trip<'_>) -> Result<(), Broken> {
     if touched.is_empty() || touched.iter().all(|host| !plan.basis.contains_key(*host)) {
         return Ok(());
     }
+    // Where the plan only records, nothing is looked at before its host is locked.
+    let is_changed = touched
+        .iter()
+        .any(|host| plan.changes.keys().any(|id| id.host == **host));
     let mut again = Trip::new(&scene.world, plan, "0123456789ab-2", secrets());
     let looked = again.begin(&mut Quiet);
-    // A plan that only records rests on nothing that could be looked at before; it is refused when its host is locked.
     let is_refused = match &looked {
         End::Refused(_) => true,
-        End::Ended(outcome) => plan.changes.is_empty() && outcome.exit == 6,
+        End::Ended(outcome) => !is_changed && (outcome.exit == 6 || !plan.changes.is_empty()),
         End::Killed | End::Left => false,
     };
     if !is_refused {

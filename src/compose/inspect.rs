@@ -70,7 +70,7 @@ fn environment(list: Option<&Value>, veil: &Veil<'_>) -> BTreeMap<String, EnvVal
     lines.map(value).collect()
 }
 
-fn image_of(image: &Value, id: String, veil: &Veil<'_>) -> Image {
+pub(super) fn image_of(image: &Value, id: String, veil: &Veil<'_>) -> Image {
     let config_of = image.pointer("/Config").unwrap_or(&Value::Null);
     let mut settings = config(config_of);
     // What is a container's own, and some engines repeat for its image.

@@ -22,6 +22,7 @@ mod grant;
 mod health;
 mod image;
 mod inspect;
+mod inspect_around;
 mod inspect_host;
 mod interpolate;
 mod json;
@@ -47,6 +48,7 @@ mod yaml;
 
 pub use differences::differences;
 pub use inspect::{Veil, inspected};
+pub use inspect_around::{image, network, volume};
 pub use interpolate::{Trouble, interpolate};
 pub use project::{Project, Request, read};
 pub use service::{Dependency, Service};

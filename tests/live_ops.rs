@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use muster::compose;
 use muster::keyed;
 use muster::model::id::{HostId, ResourceKey};
 use muster::model::observation::Answer;
@@ -20,6 +21,7 @@ use muster::model::target::{HostKey, SshTarget, Sudo, Target, Transport as Way};
 use muster::ports::{Call, Fence, LockRequest, LookRequest, PerformError, Secrets, Transport};
 use muster::sim::{Account, Host, Scripted, Station, World};
 use muster::transport::connector::{Connector, Limits, Places};
+use muster::transport::engine::EngineReads;
 use muster::transport::fleet::FleetTransport;
 use muster::transport::perform::Keyed;
 use serde::Deserialize;
@@ -167,6 +169,7 @@ fn shared(probe: &Probe, answer: &Answer) -> String {
         Probe::Group(_) => head.split(':').next().unwrap_or_default().to_owned(),
         Probe::Settings { .. } => serde_json::from_str::<serde_json::Value>(output)
             .map_or_else(|_| "not JSON".to_owned(), |json| json.to_string()),
+        Probe::Engine(_) => engine(output),
         Probe::Command { .. } => return format!("status {status} {}", output.trim()),
         _ => format!("{}|{content}", lines.join(" ")),
     };
@@ -175,6 +178,30 @@ fn shared(probe: &Probe, answer: &Answer) -> String {
         // What a parser says of a broken file is its own.
         status => format!("status {status}"),
     }
+}
+
+/// What an engine says, without what is each engine's own: ids, times, addresses, what the image brings.
+fn engine(output: &str) -> String {
+    let said: serde_json::Value = serde_json::from_str(output).expect("JSON");
+    let parts = ["/name", "/image", "/state/status", "/driver", "/is_internal"];
+    let parts = parts.iter().map(|part| said.pointer(part).cloned());
+    let settings = ["command", "mounts", "restart", "limits", "stop_grace_secs"];
+    let settings = settings
+        .iter()
+        .map(|part| said.pointer(&format!("/settings/{part}")).cloned());
+    let networks = said
+        .pointer("/settings/networks")
+        .and_then(|networks| networks.as_object());
+    let networks: Vec<&String> = networks
+        .into_iter()
+        .flat_map(|networks| networks.keys())
+        .collect();
+    let shown = said.pointer("/environment/SHOWN");
+    format!(
+        "{:?} {:?} {networks:?} {shown:?}",
+        parts.collect::<Vec<_>>(),
+        settings.collect::<Vec<_>>()
+    )
 }
 
 /// What a case came to on one side: which op failed, and what is seen before, after, and after once more.
@@ -232,6 +259,7 @@ fn pretended(cases: &BTreeMap<String, Case>) -> World {
         };
         host.scripts.insert(script.clone(), led);
     }
+    host.engine.images.insert("box:1".to_owned());
     let station = Station::new(&id, host, "ops".parse().expect("a fleet"));
     World::new(1, BTreeMap::from([(id, station)]), secrets())
 }
@@ -263,7 +291,14 @@ fn real(fleet: &fleet::Fleet) -> FleetTransport {
         edit: keyed::edit,
     };
     let targets = BTreeMap::from([("h1".parse().expect("a host"), target)]);
-    FleetTransport::new(targets, Arc::new(connector), secrets(), keyed)
+    FleetTransport::new(targets, Arc::new(connector), secrets(), keyed).with_engines(EngineReads {
+        container: |container, image, shows, print| {
+            compose::inspected(container, image, &compose::Veil { shows, print })
+        },
+        image: |image, shows, print| compose::image(image, &compose::Veil { shows, print }),
+        network: compose::network,
+        volume: compose::volume,
+    })
 }
 
 #[test]
@@ -281,7 +316,7 @@ fn every_op_is_seen_alike_on_a_pretended_and_on_a_real_host() {
         seen
     });
     let pretend = pretend.expect("the pretended host ends");
-    let fleet = fleet::Fleet::up(1);
+    let fleet = fleet::Fleet::up_with_engines(1);
     let transport = real(&fleet);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let mut differ = Vec::new();

@@ -75,7 +75,12 @@ impl Crew<'_, '_> {
         let call = self.call(host, changes, outputs)?;
         self.keep_intents(host, &call.intents);
         // Of units nothing is known any more once something may have started them.
-        let may_start = |op: &Op| matches!(op, Op::Packages { .. } | Op::ControlUnit { .. } | Op::Run { .. });
+        let may_start = |op: &Op| {
+            matches!(
+                op,
+                Op::Packages { .. } | Op::ControlUnit { .. } | Op::Run { .. } | Op::Engine(_)
+            )
+        };
         if call.ops.iter().any(may_start) {
             self.forget_starts(host);
         }
@@ -347,6 +352,7 @@ pub(super) fn deadline(ops: &[Op]) -> Duration {
     let secs = |op: &Op| match op {
         Op::Packages { .. } => 3600,
         Op::ControlUnit { .. } => 600,
+        Op::Engine(op) => op.patience_secs(),
         Op::Run { timeout_secs, .. } => timeout_secs.saturating_add(60).min(OP_MAX_SECS),
         Op::WriteFile { .. }
         | Op::SetAttributes { .. }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::clock::SystemClock;
+use crate::compose;
 use crate::hooks::LocalHooks;
 use crate::keyed;
 use crate::model::aim::Aims;
@@ -24,6 +25,7 @@ use crate::ports::{Ports, Secrets};
 use crate::resource::desired::Desired;
 use crate::store::{self, hosts::KnownHosts};
 use crate::transport::connector::{Connector, Limits, Places};
+use crate::transport::engine::EngineReads;
 use crate::transport::fleet::FleetTransport;
 use crate::transport::perform::Keyed;
 use crate::vault;
@@ -39,6 +41,16 @@ use super::prompter;
 const KEYED: Keyed = Keyed {
     read: keyed::read,
     edit: keyed::edit,
+};
+
+/// How the transport reads what an engine says, which is a room of its own.
+const ENGINE: EngineReads = EngineReads {
+    container: |container, image, shows, print| {
+        compose::inspected(container, image, &compose::Veil { shows, print })
+    },
+    image: |image, shows, print| compose::image(image, &compose::Veil { shows, print }),
+    network: compose::network,
+    volume: compose::volume,
 };
 
 /// How a survey goes about it.
@@ -377,7 +389,7 @@ fn transport(
         secrets.clone(),
         prompter,
     ));
-    Arc::new(FleetTransport::new(targets, connector, secrets, KEYED))
+    Arc::new(FleetTransport::new(targets, connector, secrets, KEYED).with_engines(ENGINE))
 }
 
 /// Returns the fingerprints that the comparison needs, by host.

@@ -38,7 +38,7 @@ pub const LABEL_VOLUME: &str = "com.docker.compose.volume";
 pub const LABEL_DIGEST: &str = "dev.muster.digest";
 
 /// What one container must be.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerSpec {
     /// The project.
     pub project: String,
@@ -116,7 +116,7 @@ impl ContainerSpec {
 ///
 /// Normal form: `None`, `false` and empty mean the engine's default, or what the image says where an image can say it
 /// (the first seven fields and `stop_signal`). Values that equal the engine's default are never spelt out.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
     /// The command's words.
@@ -248,7 +248,7 @@ pub struct Settings {
 }
 
 /// A file whose content stands in a Compose file. muster writes it on the host and mounts it read-only.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContentFile {
     /// Where it lies on the host.
     pub path: String,

@@ -12,6 +12,7 @@ pub mod container;
 pub mod container_part;
 pub mod diagnostic;
 pub mod digest;
+pub mod engine;
 pub mod event;
 pub mod gate;
 pub mod holder;

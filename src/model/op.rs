@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::body::Body;
+use super::engine::{EngineOp, EngineProbe};
 use super::id::{OutputRef, RunId};
 
 /// One step whose half-done state a probe can tell. Every op may be done twice with the effect of once.
@@ -185,6 +186,8 @@ pub enum Op {
         /// How long it may take, in seconds.
         timeout_secs: u64,
     },
+    /// Does something on the host's Docker engine.
+    Engine(EngineOp),
 }
 
 /// What is done to a unit.
@@ -264,6 +267,7 @@ impl Op {
             | Self::ReloadUnits
             | Self::EnableUnit { .. }
             | Self::ControlUnit { .. }
+            | Self::Engine(_)
             | Self::Run { .. } => false,
         }
     }
@@ -274,6 +278,7 @@ impl Op {
             Self::WriteFile { body, .. } => vec![body],
             Self::Run { script, env, .. } => std::iter::once(script).chain(env.values()).collect(),
             Self::Settings { set, .. } => set.values().flat_map(SettingValue::bodies).collect(),
+            Self::Engine(op) => op.bodies(),
             Self::SetAttributes { .. }
             | Self::MakeDirectory { .. }
             | Self::Link { .. }
@@ -305,6 +310,10 @@ impl Op {
             Self::Settings { set, .. } => set
                 .values_mut()
                 .for_each(|value| *value = value.with_outputs(known)),
+            Self::Engine(op) => op
+                .bodies_mut()
+                .into_iter()
+                .for_each(|body| *body = body.with_outputs(known)),
             Self::SetAttributes { .. }
             | Self::MakeDirectory { .. }
             | Self::Link { .. }
@@ -434,6 +443,8 @@ pub enum Probe {
         /// How long it may take, in seconds.
         timeout_secs: u64,
     },
+    /// Something of the host's Docker engine.
+    Engine(EngineProbe),
 }
 
 /// What is wanted of a file's content.

@@ -55,6 +55,7 @@ impl fmt::Display for Op {
             Self::ControlUnit { unit, verb } => format!("{verb} {unit}"),
             Self::Sysctl { key, value, .. } => format!("set {key} to {value}"),
             Self::Settings { path, .. } => format!("change keys of {path}"),
+            Self::Engine(op) => op.to_string(),
             Self::Run { user, .. } => format!("run a script as {}", user.as_deref().unwrap_or("root")),
         };
         f.write_str(&what)

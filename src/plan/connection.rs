@@ -136,7 +136,7 @@ fn op_cuts(op: &Op, ssh: &SshTarget) -> Option<String> {
             .iter()
             .any(|begin| key.starts_with(begin))
             .then(|| "the network".to_owned()),
-        Op::ReloadUnits | Op::Run { .. } => None,
+        Op::ReloadUnits | Op::Run { .. } | Op::Engine(_) => None,
     }
 }
 
@@ -220,6 +220,7 @@ fn op_restores(op: &Op, restores: &mut Restores) -> Result<(), String> {
         Op::RemoveAccount { .. } => return Err("a removed account does not come back whole".to_owned()),
         Op::Packages { .. } => return Err("packages are not put back".to_owned()),
         Op::Run { .. } => return Err("what a script does is not put back".to_owned()),
+        Op::Engine(_) => return Err("what a Docker engine does is not put back".to_owned()),
     }
     Ok(())
 }

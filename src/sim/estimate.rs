@@ -1,5 +1,6 @@
 //! How long ops take, roughly: what a small virtual machine on an ordinary line needs.
 
+use crate::model::engine::EngineOp;
 use crate::model::op::{Op, UnitVerb};
 
 /// Returns the time that an op takes, in milliseconds.
@@ -32,6 +33,9 @@ pub(super) fn op_ms(op: &Op) -> u64 {
             let marks = u64::from(!hold.is_empty()) + u64::from(!unhold.is_empty());
             marks * 300 + packages * 6_000 + if packages > 0 { 9_000 } else { 0 }
         }
+        Op::Engine(EngineOp::Pull { .. }) => 40_000,
+        Op::Engine(EngineOp::Container { .. } | EngineOp::RemoveContainer(_)) => 8_000,
+        Op::Engine(_) => 300,
         // Nobody knows what a script does; its limit is far above what it usually takes.
         Op::Run { timeout_secs, .. } => (timeout_secs * 1000 / 20).clamp(1_000, 60_000),
     }
@@ -41,6 +45,10 @@ pub(super) fn op_ms(op: &Op) -> u64 {
 pub(super) fn writes(op: &Op) -> bool {
     match op {
         Op::ControlUnit { .. } | Op::ReloadUnits | Op::Run { .. } => false,
+        Op::Engine(op) => !matches!(
+            op,
+            EngineOp::RemoveContainer(_) | EngineOp::RemoveNetwork(_) | EngineOp::RemoveVolume(_)
+        ),
         Op::WriteFile { .. }
         | Op::SetAttributes { .. }
         | Op::MakeDirectory { .. }

@@ -15,6 +15,7 @@ use crate::model::secret::Secret;
 use crate::ports::Secrets;
 
 use super::account::Account;
+use super::engine::Engine;
 use super::unit::Unit;
 use super::veil::Veil;
 
@@ -72,6 +73,8 @@ pub struct Host {
     pub vendor_units: BTreeSet<String>,
     /// Kernel parameters.
     pub parameters: BTreeMap<String, String>,
+    /// Its Docker engine.
+    pub engine: Engine,
     /// How often each script was run.
     pub ran: BTreeMap<String, u64>,
     /// What scripts lead to, by their text. A script that is not listed is found by the probe `did TEXT`.
@@ -216,6 +219,7 @@ impl Host {
             Op::ControlUnit { unit, verb } => self.control(unit, *verb)?,
             Op::Sysctl { key, value, file } => self.set_parameter(key, value, file)?,
             Op::Settings { .. } => self.edit(op, secrets)?,
+            Op::Engine(op) => self.act_on_engine(op, secrets)?,
             Op::Run { script, env, .. } => {
                 env.values()
                     .try_for_each(|value| fill(value, secrets).map(drop))?;

@@ -49,6 +49,7 @@ impl Host {
                 format!("store={}\nleft={}\n", say(is_there), say(is_left))
             }
             Probe::Command { script, .. } => return self.asked(script),
+            Probe::Engine(probe) => return self.ask_engine(probe),
         };
         Answer::Text { output, status: 0 }
     }

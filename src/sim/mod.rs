@@ -8,6 +8,7 @@
 
 mod account;
 pub mod dice;
+mod engine;
 mod estimate;
 pub mod fault;
 mod guard;
@@ -25,6 +26,7 @@ mod work;
 mod world;
 
 pub use account::Account;
+pub use engine::{Container, Engine};
 pub use guard::{Guarded, Lock, Reservation};
 pub use host::{Host, Kind, Node, Scripted, fill};
 

@@ -99,6 +99,7 @@ impl Host {
             },
             // What a run kept is no part of what a change is about.
             Probe::Kept { .. } => "store=yes\nleft=yes\n".to_owned(),
+            Probe::Engine(_) => "null".to_owned(),
             Probe::Command { .. } => {
                 return Answer::Text {
                     output: String::new(),

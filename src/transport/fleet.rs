@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
 
+use crate::model::engine::EngineOp;
 use crate::model::gate::Check;
 use crate::model::holder::{Grip, Holder};
 use crate::model::id::{HostId, ResourceKey, RunId};
@@ -20,6 +21,8 @@ use crate::ports::{
 };
 
 use super::connector::Connector;
+use super::engine::EngineReads;
+use super::engines::Opened;
 use super::gate;
 use super::lines::Lines;
 use super::lower::reply::Reply;
@@ -46,6 +49,7 @@ pub struct FleetTransport {
     redactor: Redactor,
     secrets: Secrets,
     keyed: Keyed,
+    engine_reads: Option<EngineReads>,
     state_dir: String,
 }
 
@@ -53,6 +57,7 @@ pub struct FleetTransport {
 struct Reachable {
     target: Target,
     way: Mutex<Way>,
+    engine: Mutex<Opened>,
 }
 
 enum Way {
@@ -76,6 +81,7 @@ impl FleetTransport {
         let reachable = |target| Reachable {
             target,
             way: Mutex::new(Way::Untried),
+            engine: Mutex::default(),
         };
         let hosts = targets
             .into_iter()
@@ -87,7 +93,16 @@ impl FleetTransport {
             redactor: Redactor::new(&secrets),
             secrets,
             keyed,
+            engine_reads: None,
             state_dir: lower::STATE_DIR.to_owned(),
+        }
+    }
+
+    /// Lets Docker engines be asked. Without it what they say is unknown.
+    pub fn with_engines(self, reads: EngineReads) -> Self {
+        Self {
+            engine_reads: Some(reads),
+            ..self
         }
     }
 
@@ -103,6 +118,18 @@ impl FleetTransport {
         &self.redactor
     }
 
+    pub(super) fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    pub(super) fn engine_reads(&self) -> Option<EngineReads> {
+        self.engine_reads
+    }
+
+    pub(super) fn engine_slot(&self, host: &HostId) -> Result<&Mutex<Opened>, ReachError> {
+        self.reachable(host).map(|reachable| &reachable.engine)
+    }
+
     pub(super) fn guard(&self) -> Guard<'_> {
         Guard {
             state_dir: &self.state_dir,
@@ -111,7 +138,7 @@ impl FleetTransport {
     }
 
     /// Returns the shell of a host, connecting if need be.
-    async fn shell(&self, host: &HostId, retry: Retry) -> Result<Arc<dyn Shell>, ReachError> {
+    pub(super) async fn shell(&self, host: &HostId, retry: Retry) -> Result<Arc<dyn Shell>, ReachError> {
         let reachable = self.reachable(host)?;
         let mut way = reachable.way.lock().await;
         match (&*way, retry) {
@@ -235,17 +262,21 @@ impl FleetTransport {
             Ok(_) => return Err(self.failed(host, "looking", &ran, "")),
             Err(why) => return Err(self.failed(host, "looking", &ran, &why)),
         };
-        Ok(self.read_look(request, &reply))
+        Ok(self.read_look(host, request, &reply).await)
     }
 
-    fn read_look(&self, request: &LookRequest, reply: &Reply) -> LookReply {
-        LookReply {
+    async fn read_look(&self, host: &HostId, request: &LookRequest, reply: &Reply) -> LookReply {
+        let mut look = LookReply {
             machine: machine(reply),
             manifest: manifest(reply),
             facts: request.facts.then(|| facts::facts(reply)),
             salt: reply.salt().unwrap_or_default().map(Salt),
             answers: answer::answers(&request.probes, reply, &self.keyed.read),
-        }
+        };
+        let salt = look.salt.as_ref().map(|salt| salt.0.as_slice());
+        self.ask_engine(host, &request.probes, &mut look.answers, salt)
+            .await;
+        look
     }
 
     async fn reserve_host(
@@ -259,11 +290,11 @@ impl FleetTransport {
         let reply = self
             .ask_guard_within(host, "reserving", &script, (deadline, Retry::No))
             .await?;
-        Ok(self.read_look(look, &reply))
+        Ok(self.read_look(host, look, &reply).await)
     }
 
     /// Says how scripts come to a host.
-    fn over(&self, host: &HostId) -> Over {
+    pub(super) fn over(&self, host: &HostId) -> Over {
         match self.hosts.get(host).map(|reachable| &reachable.target.transport) {
             Some(target::Transport::Local) => Over::Local,
             Some(target::Transport::Ssh(_)) | None => Over::Ssh,
@@ -548,14 +579,24 @@ impl Transport for FleetTransport {
         let run = move |script: String, deadline| -> BoxFuture<'a, Result<Ran, ShellError>> {
             Box::pin(async move { self.run(host, &script, deadline, Retry::Yes).await })
         };
+        let act = move |op: &'a EngineOp, ends_at| -> BoxFuture<'a, Result<(), PerformError>> {
+            Box::pin(self.act_on_engine(host, call, op, ends_at))
+        };
         let means = Means {
             secrets: &self.secrets,
             redactor: &self.redactor,
             keyed: self.keyed,
             state_dir: &self.state_dir,
             run,
+            act,
         };
-        Box::pin(perform::perform(means, call))
+        Box::pin(async move {
+            let mut outcome = perform::perform(means, call).await?;
+            let salt = outcome.salt.0.clone();
+            self.ask_engine(host, &call.probes, &mut outcome.answers, Some(&salt))
+                .await;
+            Ok(outcome)
+        })
     }
 
     fn record<'a>(

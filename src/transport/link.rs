@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use russh::client::Handle;
-use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::connector::Connector;
@@ -32,7 +32,7 @@ pub(super) struct Link {
     /// The connection.
     pub handle: Handle<Greeter>,
     /// Bounds the sessions that are open at once.
-    sessions: Semaphore,
+    sessions: Arc<Semaphore>,
     /// Whether sshd has refused a session beside others: then there is one at a time.
     is_narrow: AtomicBool,
     way: String,
@@ -137,7 +137,7 @@ async fn link(
 ) -> Result<Arc<Link>, ReachError> {
     let peer = Peer::new(name, settings);
     let handle = set_up(connector, &peer, settings, jump.as_deref()).await?;
-    let sessions = Semaphore::new(SESSIONS_MAX as usize);
+    let sessions = Arc::new(Semaphore::new(SESSIONS_MAX as usize));
     Ok(Arc::new(Link {
         peer,
         handle,
@@ -195,6 +195,15 @@ impl Link {
         room.expect("nobody closes the semaphore")
     }
 
+    /// Waits for room for a session that stays open beside others. `None` where sshd permits only one at a time.
+    pub async fn lasting_room(&self) -> Option<OwnedSemaphorePermit> {
+        if self.is_narrow.load(Ordering::Relaxed) {
+            return None;
+        }
+        let room = Arc::clone(&self.sessions).acquire_owned().await;
+        Some(room.expect("nobody closes the semaphore"))
+    }
+
     /// Notes that sshd refused a session (`MaxSessions`): from now on each waits for the end of all others. Returns false if that was
     /// known.
     pub fn narrow(&self) -> bool {
@@ -216,6 +225,20 @@ impl Link {
                 )),
                 why => DialError::Refused(format!("no connection to {address}:{port} from there ({why:?})")),
             }),
+            Err(error) => Err(DialError::NoWay(format!(
+                "the connection to {} is gone: {error}",
+                self.peer
+            ))),
+        }
+    }
+
+    /// Opens the stream of a Unix socket on the host.
+    pub async fn socket(&self, path: &str) -> Result<Box<dyn Stream>, DialError> {
+        match self.handle.channel_open_direct_streamlocal(path).await {
+            Ok(channel) => Ok(Box::new(channel.into_stream())),
+            Err(russh::Error::ChannelOpenFailure(why)) => Err(DialError::Refused(format!(
+                "no connection to {path} from there ({why:?})"
+            ))),
             Err(error) => Err(DialError::NoWay(format!(
                 "the connection to {} is gone: {error}",
                 self.peer

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use super::exchange::{ENDING, Exchange, Next};
+use super::pipe;
 use super::root::{self, Account};
 use super::shell::{DialError, Ran, Shell, ShellError, Stream, Tap};
 use super::sudo::Rise;
@@ -80,6 +81,19 @@ impl Shell for LocalShell {
                 .map(|stream| Box::new(stream) as Box<dyn Stream>)
                 .map_err(|error| DialError::Refused(error.to_string()))
         })
+    }
+
+    fn socket<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Box<dyn Stream>, DialError>> {
+        Box::pin(async move {
+            let stream = tokio::net::UnixStream::connect(path).await;
+            stream
+                .map(|stream| Box::new(stream) as Box<dyn Stream>)
+                .map_err(|error| DialError::Refused(format!("{path}: {error}")))
+        })
+    }
+
+    fn pipe<'a>(&'a self, program: &'static str) -> BoxFuture<'a, Result<Box<dyn Stream>, DialError>> {
+        Box::pin(pipe::on_this_machine(&self.rise, program))
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -5,6 +5,8 @@
 
 mod auth;
 pub mod connector;
+pub mod engine;
+mod engines;
 mod exchange;
 pub mod fleet;
 mod gate;
@@ -19,6 +21,7 @@ pub mod lower;
 mod pattern;
 mod peer;
 pub mod perform;
+mod pipe;
 pub mod quote;
 mod root;
 mod setup;

@@ -1,4 +1,4 @@
-//! One call of ops on one host: legs under the guard, one for each script, cut where a file's keys are edited.
+//! One call of ops on one host: legs under the guard, one for each script, cut where a file's keys are edited or an engine acts.
 //!
 //! A keyed edit reads the file on the host, changes its text here, and writes it back only if it still is what was
 //! read; so a call with `Settings` takes one leg more for each. All other ops of a call share one script.
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::model::body::{Body, HoleError};
 use crate::model::digest::Digest;
+use crate::model::engine::EngineOp;
 use crate::model::id::ResourceKey;
 use crate::model::manifest::Owned;
 use crate::model::op::{Op, SettingValue, SettingsFormat};
@@ -47,7 +48,7 @@ pub type EditKeys =
     fn(SettingsFormat, Option<&str>, &BTreeMap<String, Value>, &BTreeSet<String>) -> Result<String, String>;
 
 /// What a call is performed with.
-pub(super) struct Means<'a, R> {
+pub(super) struct Means<'a, R, A> {
     /// Values of secrets.
     pub secrets: &'a Secrets,
     /// What takes them out of what the host says.
@@ -58,12 +59,15 @@ pub(super) struct Means<'a, R> {
     pub state_dir: &'a str,
     /// Runs a script on the host.
     pub run: R,
+    /// Does an op on the host's engine, before a deadline.
+    pub act: A,
 }
 
 /// Performs a call.
-pub(super) async fn perform<'a, R>(means: Means<'a, R>, call: &Call) -> Result<Outcome, PerformError>
+pub(super) async fn perform<'a, R, A>(means: Means<'a, R, A>, call: &'a Call) -> Result<Outcome, PerformError>
 where
     R: Fn(String, Duration) -> BoxFuture<'a, Result<Ran, ShellError>>,
+    A: Fn(&'a EngineOp, Instant) -> BoxFuture<'a, Result<(), PerformError>>,
 {
     let mut walk = Walk::new(&means, call)?;
     loop {
@@ -71,14 +75,15 @@ where
         if let Some(outcome) = walk.after(leg)? {
             return Ok(outcome);
         }
+        walk.act().await?;
     }
 }
 
 /// How far a call came.
-struct Walk<'w, 'a, R> {
-    means: &'w Means<'a, R>,
-    call: &'w Call,
-    /// Every op as shell; `None` for a keyed edit, which is spelled when its file was read.
+struct Walk<'w, 'a, R, A> {
+    means: &'w Means<'a, R, A>,
+    call: &'a Call,
+    /// Every op as shell; `None` for a keyed edit, which is spelled when its file was read, and for what an engine does.
     acts: Vec<Option<Act>>,
     /// The first op that is not done.
     next: usize,
@@ -90,12 +95,13 @@ struct Walk<'w, 'a, R> {
     tail: Vec<String>,
 }
 
-impl<'w, 'a, R> Walk<'w, 'a, R>
+impl<'w, 'a, R, A> Walk<'w, 'a, R, A>
 where
     R: Fn(String, Duration) -> BoxFuture<'a, Result<Ran, ShellError>>,
+    A: Fn(&'a EngineOp, Instant) -> BoxFuture<'a, Result<(), PerformError>>,
 {
     /// Spells all ops first, so that a missing value stops the call before anything is done.
-    fn new(means: &'w Means<'a, R>, call: &'w Call) -> Result<Self, PerformError> {
+    fn new(means: &'w Means<'a, R, A>, call: &'a Call) -> Result<Self, PerformError> {
         let fill = |body: &Body| fill(body, means.secrets);
         let acts = call
             .ops
@@ -118,8 +124,10 @@ where
     /// Runs the next leg: acts up to the next keyed edit, and the read that it needs, or else the call's probes.
     async fn leg(&mut self) -> Result<Leg, PerformError> {
         let (acts, until) = self.acts_ahead();
+        let nothing = BTreeMap::new();
         let then = match self.call.ops.get(until) {
             Some(Op::Settings { path, .. }) => Then::Read(path),
+            Some(Op::Engine(_)) => Then::Look(&nothing),
             Some(_) | None => Then::Look(&self.call.probes),
         };
         let none = BTreeMap::<ResourceKey, Owned>::new();
@@ -166,9 +174,34 @@ where
             return Ok(None);
         }
         match self.call.ops.get(self.next) {
+            Some(Op::Engine(_)) => Ok(None),
             Some(op) => self.spell_edit(op, &leg.reply).map(|()| None),
             None => self.outcome(&leg.reply).map(Some),
         }
+    }
+
+    /// Does the ops on the engine that come next.
+    async fn act(&mut self) -> Result<(), PerformError> {
+        while let Some(Op::Engine(op)) = self.call.ops.get(self.next) {
+            let place = self.next;
+            let acted = (self.means.act)(op, self.ends_at).await;
+            acted.map_err(|error| match error {
+                PerformError::Failed {
+                    operation,
+                    status,
+                    tail,
+                    ..
+                } => PerformError::Failed {
+                    at: Some(place),
+                    operation,
+                    status,
+                    tail,
+                },
+                other => other,
+            })?;
+            self.next += 1;
+        }
+        Ok(())
     }
 
     /// Spells a keyed edit, now that its file was read. A file that is as wanted already is not written.

@@ -34,6 +34,18 @@ pub trait Shell: Send + Sync {
     /// [`DialError`].
     fn dial<'a>(&'a self, address: &'a str, port: u16) -> BoxFuture<'a, Result<Box<dyn Stream>, DialError>>;
 
+    /// Opens the stream of a Unix socket on the host, as the account that logs in.
+    ///
+    /// # Errors
+    /// [`DialError`].
+    fn socket<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Box<dyn Stream>, DialError>>;
+
+    /// Starts a program as root, whose standard input and output are the stream. It ends with the stream.
+    ///
+    /// # Errors
+    /// [`DialError::Refused`] if root is not to be had, [`DialError::NoWay`].
+    fn pipe<'a>(&'a self, program: &'static str) -> BoxFuture<'a, Result<Box<dyn Stream>, DialError>>;
+
     /// Closes the connection. Closing twice is no error.
     fn close(&self) -> BoxFuture<'_, ()>;
 }

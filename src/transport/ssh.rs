@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::connector::Connector;
 use super::exchange::{ENDING, Exchange, Next};
 use super::link::Link;
+use super::pipe;
 use super::root::{self, Account};
 use super::shell::{DialError, Ran, Shell, ShellError, Stream, Tap};
 use super::sudo::Rise;
@@ -96,6 +97,22 @@ impl Shell for SshShell {
                 .map_err(|error| DialError::NoWay(error.to_string()))?
                 .dial(address, port)
                 .await
+        })
+    }
+
+    fn socket<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Box<dyn Stream>, DialError>> {
+        Box::pin(async move {
+            let link = self.session.link();
+            let link = link.map_err(|error| DialError::NoWay(error.to_string()))?;
+            link.socket(path).await
+        })
+    }
+
+    fn pipe<'a>(&'a self, program: &'static str) -> BoxFuture<'a, Result<Box<dyn Stream>, DialError>> {
+        Box::pin(async move {
+            let link = self.session.link();
+            let link = link.map_err(|error| DialError::NoWay(error.to_string()))?;
+            pipe::over_ssh(link, &self.rise, program).await
         })
     }
 

@@ -58,6 +58,25 @@ impl Rise {
     }
 }
 
+impl Rise {
+    /// Returns the command that starts a program as root after it has said the mark of the start. Its own input and output follow.
+    ///
+    /// sudo reads no further than the line with the password, so that the rest is the program's.
+    pub fn piping(&self, marks: &Marks, program: &'static str) -> String {
+        // One that is not there must say so before the mark, and not after it.
+        let name = program.split(' ').next().unwrap_or_default();
+        let inner = format!(
+            "{BARE} sh -c 'command -v {name} >/dev/null || {{ echo {name}: not found >&2; exit 127; }}; echo {}; exec {program}'",
+            marks.start
+        );
+        match self {
+            Self::AsIs => format!("exec {inner}"),
+            Self::Quiet => format!("exec sudo -n -- {inner}"),
+            Self::Asking(_) => format!("exec sudo -k -S -p {} -- {inner}", marks.prompt),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,11 +19,28 @@ static STARTING: Mutex<()> = Mutex::new(());
 impl Fleet {
     /// Starts so many hosts, `h1` and on.
     pub fn up(hosts: usize) -> Self {
+        Self::up_with(hosts, &[])
+    }
+
+    /// Starts so many hosts, each with a Docker engine of its own that has the image `box:1`, whose one program is busybox.
+    #[allow(dead_code)] // Not by every suite.
+    pub fn up_with_engines(hosts: usize) -> Self {
+        let fleet = Self::up_with(hosts, &["--docker"]);
+        for host in fleet.hosts() {
+            fleet.import(&host, "box:1");
+        }
+        fleet
+    }
+
+    fn up_with(hosts: usize, more: &[&str]) -> Self {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let name = format!("live{}-{number}", std::process::id());
         let owner = std::process::id().to_string();
         let _one = STARTING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let output = program(&["up", &name, &hosts.to_string(), "--owner", &owner]);
+        let count = hosts.to_string();
+        let mut args = vec!["up", name.as_str(), count.as_str(), "--owner", owner.as_str()];
+        args.extend(more);
+        let output = program(&args);
         assert!(
             output.status.success(),
             "the fleet did not start: {}",
@@ -71,6 +88,47 @@ impl Fleet {
         program(&["exec", &self.name, host, "sh", "-c", script])
     }
 
+    /// Gives a host's engine an image that was made here: no registry is asked.
+    #[allow(dead_code)] // Not by every suite.
+    pub fn import(&self, host: &str, image: &str) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let bin = folder.path().join("bin");
+        std::fs::create_dir(&bin).expect("a folder");
+        std::fs::copy("/bin/busybox", bin.join("busybox")).expect("busybox is installed");
+        for name in [
+            "sh", "sleep", "cat", "echo", "httpd", "wget", "test", "touch", "printenv", "sync",
+        ] {
+            std::os::unix::fs::symlink("busybox", bin.join(name)).expect("a link");
+        }
+        let tar = Command::new("tar")
+            .arg("-C")
+            .arg(folder.path())
+            .args(["-c", "."])
+            .output()
+            .expect("tar runs");
+        assert!(tar.status.success(), "{}", text(&tar.stderr));
+        let import = format!(
+            "docker import -c 'CMD [\"sleep\",\"3600\"]' -c 'ENV FROM_IMAGE=yes PATH=/bin' - {image}"
+        );
+        let output = self.feed(host, &import, &tar.stdout);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+
+    /// Runs a shell script on a host that reads this.
+    #[allow(dead_code)] // Not by every suite.
+    pub fn feed(&self, host: &str, script: &str, input: &[u8]) -> Output {
+        let mut child = fleet_command(&["exec", &self.name, host, "sh", "-c", script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("tests/fleet/fleet runs");
+        let mut stdin = child.stdin.take().expect("standard input is piped");
+        std::io::Write::write_all(&mut stdin, input).expect("it reads");
+        drop(stdin);
+        child.wait_with_output().expect("it ends")
+    }
+
     /// Does something to a host that the fleet program knows: `reboot`, `kill`, `pause` …
     pub fn act(&self, verb: &str, host: &str) {
         let output = program(&[verb, &self.name, host]);
@@ -85,13 +143,15 @@ impl Drop for Fleet {
 }
 
 fn program(args: &[&str]) -> Output {
+    let output = fleet_command(args).stdin(Stdio::null()).output();
+    output.expect("tests/fleet/fleet runs")
+}
+
+fn fleet_command(args: &[&str]) -> Command {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    Command::new(root.join("tests/fleet/fleet"))
-        .args(args)
-        .current_dir(root)
-        .stdin(Stdio::null())
-        .output()
-        .expect("tests/fleet/fleet runs")
+    let mut command = Command::new(root.join("tests/fleet/fleet"));
+    command.args(args).current_dir(root);
+    command
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -310,6 +310,7 @@ fn again(op: &Op) -> Vec<Op> {
         | Op::ReloadUnits
         | Op::EnableUnit { .. }
         | Op::ControlUnit { .. }
+        | Op::Engine(_)
         | Op::Run { .. } => vec![op.clone()],
     }
 }

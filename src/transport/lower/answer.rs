@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use crate::model::digest::{Digest, Fingerprint, canonical_json};
+use crate::model::engine::EngineProbe;
 use crate::model::id::ResourceKey;
 use crate::model::observation::Answer;
 use crate::model::op::{ContentWanted, Probe, SettingsFormat};
@@ -46,6 +47,8 @@ pub fn answers(
         Probe::Settings { path, format, keys } => seen.settings(path, *format, keys, read_keys),
         Probe::Kept { run, path } => seen.kept(run.as_str(), path),
         Probe::Command { timeout_secs, .. } => command(commands.next(), *timeout_secs),
+        Probe::Engine(EngineProbe::Container(probe)) => seen.files.changes(&probe.mounted),
+        Probe::Engine(_) => good(""),
     };
     probes
         .iter()
@@ -462,7 +465,25 @@ struct Stat {
     owner: String,
     group: String,
     size: String,
+    /// The time of its last change: seconds, a point, and nine digits.
     changed: String,
+}
+
+impl Stat {
+    fn changed_secs(&self) -> &str {
+        self.changed
+            .split_once('.')
+            .map_or(&*self.changed, |(secs, _)| secs)
+    }
+
+    fn changed_nanos(&self) -> Option<u64> {
+        let (secs, nanos) = self.changed.split_once('.')?;
+        let nanos: u64 = (nanos.len() == 9).then(|| nanos.parse().ok())??;
+        secs.parse::<u64>()
+            .ok()?
+            .checked_mul(1_000_000_000)?
+            .checked_add(nanos)
+    }
 }
 
 impl Files {
@@ -596,6 +617,22 @@ impl Files {
             .map_err(|_| format!("{path} is not text"))
     }
 
+    /// Returns when each of these last changed, in nanoseconds, as a JSON object; what is not there is left out.
+    fn changes(&self, paths: &BTreeSet<String>) -> Answer {
+        let mut changes = BTreeMap::new();
+        for path in paths {
+            match self.stats.get(path.as_bytes()).map(Stat::changed_nanos) {
+                Some(Some(nanos)) => drop(changes.insert(path, nanos)),
+                Some(None) => return bad(1, format!("{path}: the time of its last change cannot be read")),
+                None => match self.is_absent(path) {
+                    Ok(()) => {}
+                    Err(why) => return bad(1, why),
+                },
+            }
+        }
+        good(json!(changes).to_string())
+    }
+
     fn answer(&self, path: &str, wanted: ContentWanted, has_salt: bool) -> Answer {
         let Some(stat) = self.stats.get(path.as_bytes()) else {
             return match self.is_absent(path) {
@@ -609,8 +646,9 @@ impl Files {
             owner,
             group,
             size,
-            changed,
+            changed: _,
         } = stat;
+        let changed = stat.changed_secs();
         let mut head = format!(
             "type={kind}\nmode={mode}\nowner={owner}\ngroup={group}\nsize={size}\nchanged={changed}\n"
         );

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::model::engine::EngineProbe;
 use crate::model::id::ResourceKey;
 use crate::model::op::{CONTENT_MAX_BYTES, ContentWanted, Probe, UNIT_PROPERTIES};
 
@@ -63,6 +64,10 @@ impl<'a> Classes<'a> {
                 self.paths.insert(path);
                 self.settings.insert(path);
             }
+            Probe::Engine(EngineProbe::Container(probe)) => {
+                self.paths.extend(probe.mounted.iter().map(String::as_str));
+            }
+            Probe::Engine(_) => {}
             Probe::Kept { run, path } => drop(self.kept.insert((run.as_str(), path))),
             Probe::Command {
                 script,

@@ -100,7 +100,7 @@ missing_tools() { # NAME…
 # The last field is `NAME -> TARGET` where it is a link. Answers even where nothing is asked: answers are counted.
 say_stats() { # PATH…
     [ $# -gt 0 ] || { tell stat true && return; }
-    say stat stat --printf '%n\0%f\0%u\0%U\0%g\0%G\0%s\0%Z\0%N\0' -- "$@"
+    say stat stat --printf '%n\0%f\0%u\0%U\0%g\0%G\0%s\0%.9Z\0%N\0' -- "$@"
 }
 
 # Prints each directory with the number of things in it, up to 1000. By patterns, which start no program.

@@ -146,7 +146,10 @@ pub fn act(op: &Op, fill: &dyn Fn(&Body) -> Result<String, HoleError>) -> Result
                 words([path_id(file).as_str(), file, &parameter, key, value])
             )
         }
+        // Spelled when its file was read.
         Op::Settings { .. } => return Ok(None),
+        // Not spelled at all: `engine` speaks with the engine itself.
+        Op::Engine(_) => return Ok(None),
         Op::Run {
             script,
             env,

@@ -1,0 +1,174 @@
+//! Ops and probes of a Docker engine: what is asked of it and what is done there. `transport::engine` speaks with it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::body::Body;
+use super::container::ContainerSpec;
+use super::inspected::Effect;
+use super::network::NetworkSpec;
+use super::op::Op;
+use super::volume::VolumeSpec;
+
+/// One step on an engine. May be done twice with the effect of once, and goes on where one that broke off had come to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EngineOp {
+    /// Pulls an image that the host lacks.
+    Pull {
+        /// The image: `registry/name:tag` or `name@sha256:…`.
+        image: String,
+        /// The platform; `None` is the host's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        platform: Option<String>,
+        /// Who asks the registry; `None` is anybody.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        login: Option<Login>,
+    },
+    /// Makes a container be as it must be, running and well. One that is replaced is set aside under another name, and goes
+    /// when its successor has proved itself; if it does not, the old one comes back. Volumes stay in any case.
+    Container {
+        /// What it must be.
+        spec: Box<ContainerSpec>,
+        /// What it takes.
+        effect: Effect,
+        /// How long it may take to prove itself, in seconds.
+        within_secs: u64,
+    },
+    /// Stops a container and removes it. Its volumes stay.
+    RemoveContainer(String),
+    /// Makes a network that is not there.
+    Network(NetworkSpec),
+    /// Removes a network that nobody is attached to.
+    RemoveNetwork(String),
+    /// Makes a volume that is not there.
+    Volume(VolumeSpec),
+    /// Removes a volume that nobody uses.
+    RemoveVolume(String),
+}
+
+/// Who asks a registry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    /// The account's name.
+    pub user: Body,
+    /// Its password or token.
+    pub password: Body,
+}
+
+/// One question to an engine. Where a host has none at all, nothing is there of what is asked.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EngineProbe {
+    /// A container.
+    ///
+    /// Answer, status 0: `null`, or an [`Inspected`](super::inspected::Inspected) as JSON: the one that has the name, or a
+    /// former name, or was made for this number of this service of this project.
+    Container(ContainerProbe),
+    /// An image. Answer, status 0: `null`, or an [`Image`](super::inspected::Image) as JSON.
+    Image(String),
+    /// A network. Answer, status 0: `null`, or a [`NetworkSpec`] as JSON.
+    Network(String),
+    /// A volume. Answer, status 0: `null`, or a [`VolumeSpec`] as JSON.
+    Volume(String),
+}
+
+/// Which container is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ContainerProbe {
+    /// The project.
+    pub project: String,
+    /// The service.
+    pub service: String,
+    /// The number within the service, from 1.
+    pub number: u32,
+    /// Its name.
+    pub name: String,
+    /// Other names that it may have.
+    pub former_names: BTreeSet<String>,
+    /// The image that it must run: the answer says which id that is on the host now.
+    pub image: String,
+    /// Keys of the environment whose values may be shown. All others come as prints.
+    pub public_env: BTreeSet<String>,
+    /// Mounted files whose last change is asked.
+    pub mounted: BTreeSet<String>,
+}
+
+impl EngineOp {
+    /// Returns the bodies in which secrets and outputs may stand.
+    pub fn bodies(&self) -> Vec<&Body> {
+        match self {
+            Self::Pull { login, .. } => login
+                .iter()
+                .flat_map(|login| [&login.user, &login.password])
+                .collect(),
+            Self::Container { spec, .. } => spec.environment.values().collect(),
+            Self::RemoveContainer(_)
+            | Self::Network(_)
+            | Self::RemoveNetwork(_)
+            | Self::Volume(_)
+            | Self::RemoveVolume(_) => Vec::new(),
+        }
+    }
+
+    /// Returns the same for a change of them.
+    pub fn bodies_mut(&mut self) -> Vec<&mut Body> {
+        match self {
+            Self::Pull { login, .. } => login
+                .iter_mut()
+                .flat_map(|login| [&mut login.user, &mut login.password])
+                .collect(),
+            Self::Container { spec, .. } => spec.environment.values_mut().collect(),
+            Self::RemoveContainer(_)
+            | Self::Network(_)
+            | Self::RemoveNetwork(_)
+            | Self::Volume(_)
+            | Self::RemoveVolume(_) => Vec::new(),
+        }
+    }
+
+    /// Returns the longest that it may take, in seconds.
+    pub fn patience_secs(&self) -> u64 {
+        match self {
+            // Images of GPU nodes have tens of gigabytes.
+            Self::Pull { .. } => 4 * 3600,
+            Self::Container {
+                spec, within_secs, ..
+            } => {
+                let grace = spec.settings.stop_grace_secs.unwrap_or(10);
+                within_secs
+                    .saturating_add(grace.saturating_mul(2))
+                    .saturating_add(300)
+            }
+            Self::RemoveContainer(_) => 1200,
+            Self::Network(_) | Self::RemoveNetwork(_) | Self::Volume(_) | Self::RemoveVolume(_) => 180,
+        }
+    }
+}
+
+impl From<EngineOp> for Op {
+    fn from(op: EngineOp) -> Self {
+        Self::Engine(op)
+    }
+}
+
+impl fmt::Display for EngineOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pull { image, .. } => write!(f, "pull {image}"),
+            Self::Container { spec, effect, .. } => match effect {
+                Effect::Update => write!(f, "update container {}", spec.name),
+                Effect::Restart => write!(f, "restart container {}", spec.name),
+                Effect::Recreate => write!(f, "make container {}", spec.name),
+            },
+            Self::RemoveContainer(name) => write!(f, "remove container {name}"),
+            Self::Network(spec) => write!(f, "make network {}", spec.name),
+            Self::RemoveNetwork(name) => write!(f, "remove network {name}"),
+            Self::Volume(spec) => write!(f, "make volume {}", spec.name),
+            Self::RemoveVolume(name) => write!(f, "remove volume {name}"),
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Ops on an engine.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use bollard::auth::DockerCredentials;
+use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest, VolumeCreateRequest};
+use bollard::query_parameters::RemoveVolumeOptions;
+
+use crate::model::body::{Body, HoleError};
+use crate::model::engine::{EngineOp, Login};
+use crate::model::network::{NetworkSpec, Subnet};
+use crate::model::volume::VolumeSpec;
+
+use super::converge::{Ask, Converge, ConvergeError};
+use super::{Engine, EngineError};
+
+/// What ops are done with.
+pub(in crate::transport) struct Means<'a> {
+    /// The run.
+    pub run: &'a str,
+    /// Fills secrets in.
+    pub fill: &'a (dyn Fn(&Body) -> Result<String, HoleError> + Send + Sync),
+    /// Asks the host's guard before each change.
+    pub ask: &'a Ask<'a>,
+}
+
+impl Engine {
+    /// Does one op.
+    pub(in crate::transport) async fn act<'a>(
+        &'a self,
+        op: &'a EngineOp,
+        means: &'a Means<'a>,
+    ) -> Result<(), ConvergeError> {
+        match op {
+            EngineOp::Pull {
+                image,
+                platform,
+                login,
+            } => {
+                // There already: the registry is not asked.
+                if self.image_id(image).await.is_ok() {
+                    return Ok(());
+                }
+                let login = login
+                    .as_ref()
+                    .map(|login| credentials(image, login, means))
+                    .transpose()?;
+                (means.ask)().await?;
+                Ok(self.pull(image, platform.as_deref(), login).await?)
+            }
+            EngineOp::Container {
+                spec,
+                effect,
+                within_secs,
+            } => {
+                let filled =
+                    |(key, body): (&String, &Body)| Ok((key.clone(), (means.fill)(body).map_err(unfilled)?));
+                let environment = spec
+                    .environment
+                    .iter()
+                    .map(filled)
+                    .collect::<Result<_, ConvergeError>>()?;
+                let converge = Converge {
+                    engine: self,
+                    spec,
+                    environment,
+                    effect: *effect,
+                    run: means.run,
+                    proves_within: Duration::from_secs(*within_secs),
+                    ask: means.ask,
+                };
+                converge.run().await
+            }
+            EngineOp::RemoveContainer(name) => self.take_away(name, means.ask).await,
+            EngineOp::Network(spec) => {
+                if self.is_there(self.docker.inspect_network(&spec.name, None).await)? {
+                    return Ok(());
+                }
+                (means.ask)().await?;
+                Ok(self.docker.create_network(network(spec)).await.map(drop)?)
+            }
+            EngineOp::RemoveNetwork(name) => {
+                (means.ask)().await?;
+                self.gone(self.docker.remove_network(name).await)
+            }
+            EngineOp::Volume(spec) => {
+                if self.is_there(self.docker.inspect_volume(&spec.name).await)? {
+                    return Ok(());
+                }
+                (means.ask)().await?;
+                Ok(self.docker.create_volume(volume(spec)).await.map(drop)?)
+            }
+            EngineOp::RemoveVolume(name) => {
+                (means.ask)().await?;
+                self.gone(self.docker.remove_volume(name, None::<RemoveVolumeOptions>).await)
+            }
+        }
+    }
+
+    fn is_there<T>(&self, answer: Result<T, bollard::errors::Error>) -> Result<bool, EngineError> {
+        match answer.map_err(EngineError::from) {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_absent() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn gone(&self, answer: Result<(), bollard::errors::Error>) -> Result<(), ConvergeError> {
+        self.is_there(answer).map(drop).map_err(ConvergeError::from)
+    }
+}
+
+fn unfilled(error: HoleError) -> ConvergeError {
+    EngineError::Odd(error.to_string()).into()
+}
+
+fn credentials(image: &str, login: &Login, means: &Means<'_>) -> Result<DockerCredentials, ConvergeError> {
+    let filled = |body: &Body| (means.fill)(body).map(Some).map_err(unfilled);
+    // Without a registry in its name an image is Docker Hub's.
+    let registry = image.split_once('/').map(|(first, _)| first);
+    let registry = registry.filter(|first| first.contains(['.', ':']) || *first == "localhost");
+    Ok(DockerCredentials {
+        username: filled(&login.user)?,
+        password: filled(&login.password)?,
+        serveraddress: registry.map(str::to_owned),
+        ..DockerCredentials::default()
+    })
+}
+
+fn network(spec: &NetworkSpec) -> NetworkCreateRequest {
+    let config = |subnet: &Subnet| IpamConfig {
+        subnet: subnet.subnet.clone(),
+        gateway: subnet.gateway.clone(),
+        ip_range: subnet.ip_range.clone(),
+        auxiliary_addresses: map(&subnet.aux_addresses),
+    };
+    let has_ipam = spec.ipam_driver.is_some() || !spec.ipam_options.is_empty() || !spec.subnets.is_empty();
+    NetworkCreateRequest {
+        name: spec.name.clone(),
+        driver: spec.driver.clone(),
+        options: map(&spec.driver_opts),
+        internal: spec.is_internal.then_some(true),
+        attachable: spec.is_attachable.then_some(true),
+        enable_ipv6: spec.has_ipv6.then_some(true),
+        labels: map(&spec.labels),
+        ipam: has_ipam.then(|| Ipam {
+            driver: spec.ipam_driver.clone(),
+            options: map(&spec.ipam_options),
+            config: (!spec.subnets.is_empty()).then(|| spec.subnets.iter().map(config).collect()),
+        }),
+        ..NetworkCreateRequest::default()
+    }
+}
+
+fn volume(spec: &VolumeSpec) -> VolumeCreateRequest {
+    VolumeCreateRequest {
+        name: Some(spec.name.clone()),
+        driver: spec.driver.clone(),
+        driver_opts: map(&spec.driver_opts),
+        labels: map(&spec.labels),
+        ..VolumeCreateRequest::default()
+    }
+}
+
+fn map(pairs: &BTreeMap<String, String>) -> Option<HashMap<String, String>> {
+    (!pairs.is_empty()).then(|| {
+        pairs
+            .iter()
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
+    })
+}

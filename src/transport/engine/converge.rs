@@ -1,0 +1,469 @@
+//! A container is made to be as it must be, one step after another, each decided from a fresh look.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bollard::models::{ContainerInspectResponse, NetworkConnectRequest};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, InspectContainerOptions, LogsOptionsBuilder,
+    RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder, RestartContainerOptionsBuilder,
+    StartContainerOptions, StopContainerOptionsBuilder,
+};
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use tokio::time::Instant;
+
+use crate::model::container::{ContainerSpec, LABEL_DIGEST};
+use crate::model::inspected::{Effect, State};
+
+use super::create::{self, Resolved};
+use super::next::{self, LABEL_RUN, Next, Proof, Scene, There, Wanted};
+use super::{Engine, EngineError};
+
+/// How long a container has to stop, in seconds, where nothing else is said.
+const GRACE_SECS: u64 = 10;
+/// How many steps there can be. More is a circle.
+const STEPS_MAX: usize = 24;
+/// The pause between two looks at a container that proves itself.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How many lines of a log are shown.
+const LOG_LINES: usize = 30;
+/// How much of a log is kept while it is read.
+const LOG_MAX_BYTES: usize = 256 * 1024;
+
+/// Asks the host's guard, before each change, whether this run still holds the host.
+pub(in crate::transport) type Ask<'a> =
+    dyn Fn() -> BoxFuture<'a, Result<(), ConvergeError>> + Send + Sync + 'a;
+
+/// What a container is made to be, and with what.
+pub(super) struct Converge<'a> {
+    pub engine: &'a Engine,
+    pub spec: &'a ContainerSpec,
+    /// The environment, secrets filled in.
+    pub environment: BTreeMap<String, String>,
+    pub effect: Effect,
+    pub run: &'a str,
+    /// How long a container may take to prove itself.
+    pub proves_within: Duration,
+    pub ask: &'a Ask<'a>,
+}
+
+/// Why a container is not as it must be.
+#[derive(Debug)]
+pub(in crate::transport) enum ConvergeError {
+    /// The engine.
+    Engine(EngineError),
+    /// The guard refused, or could not be asked.
+    Guard(crate::ports::PerformError),
+    /// It was made, and did not prove itself; the one before it is back.
+    Unproven {
+        /// What is the matter, for people.
+        why: String,
+        /// The status with which it ended.
+        exit_code: i64,
+        /// The last lines of its log, with whatever stands in them.
+        log: Vec<String>,
+    },
+}
+
+impl From<EngineError> for ConvergeError {
+    fn from(error: EngineError) -> Self {
+        Self::Engine(error)
+    }
+}
+
+impl From<bollard::errors::Error> for ConvergeError {
+    fn from(error: bollard::errors::Error) -> Self {
+        Self::Engine(error.into())
+    }
+}
+
+impl Converge<'_> {
+    /// Makes it so.
+    pub(super) async fn run(&self) -> Result<(), ConvergeError> {
+        let image = self.engine.image_id(&self.spec.image).await?;
+        let wanted = Wanted {
+            spec: self.spec,
+            image: &image,
+            effect: self.effect,
+            run: self.run,
+        };
+        for _ in 0..STEPS_MAX {
+            let scene = self.scene().await?;
+            match wanted.next(&scene) {
+                Next::Prove(id) => return self.prove(&id, &scene).await,
+                Next::Restart(id) => {
+                    self.restart(&id).await?;
+                    return self.settle(&id).await.map_err(|unproven| self.unproven(unproven));
+                }
+                Next::Update(id) => return self.update(&id).await,
+                step => self.step(step, &scene, &image).await?,
+            }
+        }
+        Err(EngineError::Odd("it never came to an end".to_owned()).into())
+    }
+
+    async fn step(&self, step: Next, scene: &Scene, image: &str) -> Result<(), ConvergeError> {
+        (self.ask)().await?;
+        let _turn = self.engine.turn().await;
+        match step {
+            Next::SetAside(id) => self.rename(&id, &next::aside(&self.spec.name)).await,
+            Next::Drop(id) => self.remove(&id).await,
+            Next::Create => self.create(scene, image).await,
+            Next::StopAside(id) => self.engine.stop(&id).await,
+            Next::Start(id) => self.start(&id).await,
+            Next::Prove(_) | Next::Restart(_) | Next::Update(_) => Ok(()),
+        }
+    }
+
+    /// Looks for the container, by its name and its former ones, and for the one that is set aside.
+    async fn scene(&self) -> Result<Scene, ConvergeError> {
+        let mut scene = Scene {
+            current: self.engine.there(&self.spec.name).await?,
+            aside: self.engine.there(&next::aside(&self.spec.name)).await?,
+        };
+        for former in &self.spec.former_names {
+            if scene.current.is_none() {
+                scene.current = self.engine.there(former).await?;
+            }
+        }
+        Ok(scene)
+    }
+
+    async fn create(&self, scene: &Scene, image: &str) -> Result<(), ConvergeError> {
+        let anonymous = scene.aside.as_ref().map(|aside| aside.anonymous.clone());
+        let resolved = Resolved {
+            environment: self.environment.clone(),
+            containers: self.engine.containers_of(&self.spec.project).await?,
+            anonymous: anonymous.unwrap_or_default(),
+            image: image.to_owned(),
+        };
+        let mut body = create::body(self.spec, &resolved).map_err(EngineError::Odd)?;
+        let labels = body.labels.get_or_insert_default();
+        labels.insert(LABEL_DIGEST.to_owned(), self.spec.digest().to_string());
+        labels.insert(LABEL_RUN.to_owned(), self.run.to_owned());
+        // Named by what the file says, and not by an id that nobody can read.
+        body.image = Some(self.spec.image.clone());
+        let mut options = CreateContainerOptionsBuilder::default().name(&self.spec.name);
+        if let Some(platform) = &self.spec.platform {
+            options = options.platform(platform);
+        }
+        let made = self
+            .engine
+            .docker
+            .create_container(Some(options.build()), body)
+            .await?;
+        for (network, endpoint) in create::endpoints(self.spec).into_iter().skip(1) {
+            let request = NetworkConnectRequest {
+                container: made.id.clone(),
+                endpoint_config: Some(endpoint),
+            };
+            self.engine.docker.connect_network(&network, request).await?;
+        }
+        Ok(())
+    }
+
+    /// One that was made and not attached to all of its networks, since a run broke off, is attached first.
+    async fn start(&self, id: &str) -> Result<(), ConvergeError> {
+        let inspected = self.inspect(id).await?;
+        let attached = inspected.network_settings.and_then(|settings| settings.networks);
+        let attached = attached.unwrap_or_default();
+        for (network, endpoint) in create::endpoints(self.spec) {
+            if !attached.contains_key(&network) {
+                let request = NetworkConnectRequest {
+                    container: id.to_owned(),
+                    endpoint_config: Some(endpoint),
+                };
+                self.engine.docker.connect_network(&network, request).await?;
+            }
+        }
+        Ok(self
+            .engine
+            .docker
+            .start_container(id, None::<StartContainerOptions>)
+            .await?)
+    }
+
+    async fn rename(&self, id: &str, name: &str) -> Result<(), ConvergeError> {
+        let options = RenameContainerOptionsBuilder::default().name(name).build();
+        Ok(self.engine.docker.rename_container(id, options).await?)
+    }
+
+    /// Removes a container that is stopped first.
+    async fn remove(&self, id: &str) -> Result<(), ConvergeError> {
+        self.engine.stop(id).await?;
+        self.engine.remove(id).await
+    }
+
+    async fn restart(&self, id: &str) -> Result<(), ConvergeError> {
+        (self.ask)().await?;
+        let grace = self.spec.settings.stop_grace_secs.unwrap_or(GRACE_SECS);
+        let patient = self.engine.patient(Duration::from_secs(grace + 60));
+        let options = RestartContainerOptionsBuilder::default().build();
+        Ok(patient.restart_container(id, Some(options)).await?)
+    }
+
+    async fn update(&self, id: &str) -> Result<(), ConvergeError> {
+        (self.ask)().await?;
+        let body = create::update(&self.spec.settings);
+        Ok(self.engine.docker.update_container(id, body).await?)
+    }
+
+    async fn inspect(&self, id: &str) -> Result<ContainerInspectResponse, ConvergeError> {
+        Ok(self
+            .engine
+            .docker
+            .inspect_container(id, None::<InspectContainerOptions>)
+            .await?)
+    }
+
+    /// Waits for the new one to prove itself; then the old one goes. If it does not, the old one comes back.
+    async fn prove(&self, id: &str, scene: &Scene) -> Result<(), ConvergeError> {
+        let proved = self.settle(id).await;
+        let Some(aside) = &scene.aside else {
+            return proved.map_err(|unproven| self.unproven(unproven));
+        };
+        match proved {
+            Ok(()) => {
+                (self.ask)().await?;
+                self.remove(&aside.id).await
+            }
+            Err(Unsettled::Engine(error)) => Err(error),
+            Err(Unsettled::Unproven(mut unproven)) => {
+                (self.ask)().await?;
+                self.remove(id).await?;
+                self.rename(&aside.id, &self.spec.name).await?;
+                if aside.state.status != "created" {
+                    let started = self
+                        .engine
+                        .docker
+                        .start_container(&aside.id, None::<StartContainerOptions>)
+                        .await;
+                    absent_is_good(started)?;
+                }
+                unproven.why.push_str("; the container before it is back");
+                Err(self.unproven(Unsettled::Unproven(unproven)))
+            }
+        }
+    }
+
+    async fn settle(&self, id: &str) -> Result<(), Unsettled> {
+        let began = Instant::now();
+        let mut before = None;
+        loop {
+            let inspected = self.inspect(id).await?;
+            let state = state_of(&inspected);
+            let restarts = *before.get_or_insert(state.restarts);
+            let secs = began.elapsed().as_secs();
+            let verdict = next::proof(self.spec.settings.restart, &state, secs, restarts);
+            let why = match verdict {
+                Proof::Good => return Ok(()),
+                Proof::Waits if began.elapsed() < self.proves_within => {
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+                Proof::Waits => format!("it is not well after {secs} s: {}", told(&state)),
+                Proof::Failed => told(&state),
+            };
+            return Err(Unsettled::Unproven(Unproven {
+                why: format!("{why}{}", last_probe(&inspected)),
+                exit_code: state.exit_code,
+                log: self.log(id).await,
+            }));
+        }
+    }
+
+    fn unproven(&self, unsettled: Unsettled) -> ConvergeError {
+        match unsettled {
+            Unsettled::Engine(error) => error,
+            Unsettled::Unproven(Unproven { why, exit_code, log }) => {
+                ConvergeError::Unproven { why, exit_code, log }
+            }
+        }
+    }
+
+    /// Returns the last lines of a container's log. Best effort: it is for people, who know already that something is wrong.
+    async fn log(&self, id: &str) -> Vec<String> {
+        if self.spec.is_log_secret {
+            return vec![format!(
+                "its log is secret; on the host `docker logs --tail {LOG_LINES} {}` shows it",
+                self.spec.name
+            )];
+        }
+        let options = LogsOptionsBuilder::default()
+            .stdout(true)
+            .stderr(true)
+            .tail(&LOG_LINES.to_string())
+            .build();
+        let mut said = Vec::new();
+        let mut log = std::pin::pin!(self.engine.docker.logs(id, Some(options)));
+        while let Some(Ok(part)) = log.next().await {
+            said.extend_from_slice(&part.into_bytes());
+            if said.len() > LOG_MAX_BYTES {
+                break;
+            }
+        }
+        let said = String::from_utf8_lossy(&said);
+        said.lines().map(str::to_owned).collect()
+    }
+}
+
+enum Unsettled {
+    Engine(ConvergeError),
+    Unproven(Unproven),
+}
+
+struct Unproven {
+    why: String,
+    exit_code: i64,
+    log: Vec<String>,
+}
+
+impl From<ConvergeError> for Unsettled {
+    fn from(error: ConvergeError) -> Self {
+        Self::Engine(error)
+    }
+}
+
+/// What is gone already, or stopped already, is as it is to be.
+fn absent_is_good(result: Result<(), bollard::errors::Error>) -> Result<(), ConvergeError> {
+    match result.map_err(EngineError::from) {
+        Err(EngineError::Refused {
+            status: 304 | 404, ..
+        })
+        | Ok(()) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Says how a container stands, for people.
+fn told(state: &State) -> String {
+    let oom = if state.is_oom_killed {
+        ", killed for want of memory"
+    } else {
+        ""
+    };
+    match (state.status.as_str(), state.health.as_deref()) {
+        ("running", Some(health)) => format!("its health check says `{health}`"),
+        ("running", None) if state.restarts > 0 => format!("it was restarted {} times{oom}", state.restarts),
+        ("exited" | "dead" | "restarting", _) => format!("it ended with status {}{oom}", state.exit_code),
+        (status, _) => format!("it is {status}{oom}"),
+    }
+}
+
+/// What its health check last said.
+fn last_probe(inspected: &ContainerInspectResponse) -> String {
+    let health = inspected.state.as_ref().and_then(|state| state.health.as_ref());
+    let last = health.and_then(|health| health.log.as_ref()?.last());
+    last.map(|last| {
+        let said = last.output.as_deref().unwrap_or_default().trim();
+        format!(
+            "; the last check ended with status {}: {said}",
+            last.exit_code.unwrap_or_default()
+        )
+    })
+    .unwrap_or_default()
+}
+
+/// Reads how a container stands.
+pub(super) fn state_of(inspected: &ContainerInspectResponse) -> State {
+    let Some(state) = &inspected.state else {
+        return State::default();
+    };
+    State {
+        status: state.status.map(|status| status.to_string()).unwrap_or_default(),
+        health: state
+            .health
+            .as_ref()
+            .and_then(|health| health.status)
+            .map(|status| status.to_string())
+            .filter(|status| !status.is_empty() && status != "none"),
+        started_at_nanos: None,
+        exit_code: state.exit_code.unwrap_or_default(),
+        is_oom_killed: state.oom_killed.unwrap_or_default(),
+        restarts: inspected
+            .restart_count
+            .and_then(|count| u64::try_from(count).ok())
+            .unwrap_or_default(),
+    }
+}
+
+impl Engine {
+    /// Stops a container and removes it, if it is there.
+    pub(super) async fn take_away(&self, name: &str, ask: &Ask<'_>) -> Result<(), ConvergeError> {
+        let Some(there) = self.there(name).await? else {
+            return Ok(());
+        };
+        ask().await?;
+        self.stop(&there.id).await?;
+        ask().await?;
+        self.remove(&there.id).await
+    }
+
+    /// Stops a container, with the patience that it was made with.
+    async fn stop(&self, id: &str) -> Result<(), ConvergeError> {
+        let inspected = self
+            .docker
+            .inspect_container(id, None::<InspectContainerOptions>)
+            .await?;
+        let grace = inspected.config.and_then(|config| config.stop_timeout);
+        let grace = grace
+            .and_then(|secs| u64::try_from(secs).ok())
+            .unwrap_or(GRACE_SECS);
+        let patient = self.patient(Duration::from_secs(grace + 60));
+        let options = StopContainerOptionsBuilder::default().build();
+        absent_is_good(patient.stop_container(id, Some(options)).await)
+    }
+
+    /// Removes a container that is stopped. Its volumes stay, also those without a name.
+    async fn remove(&self, id: &str) -> Result<(), ConvergeError> {
+        let options = RemoveContainerOptionsBuilder::default()
+            .v(false)
+            .force(false)
+            .build();
+        absent_is_good(self.docker.remove_container(id, Some(options)).await)
+    }
+
+    /// Returns a container as far as the next step depends on it.
+    async fn there(&self, name: &str) -> Result<Option<There>, EngineError> {
+        let _turn = self.turn().await;
+        let inspected = match self
+            .docker
+            .inspect_container(name, None::<InspectContainerOptions>)
+            .await
+        {
+            Ok(inspected) => inspected,
+            Err(error) => {
+                let error = EngineError::from(error);
+                return if error.is_absent() { Ok(None) } else { Err(error) };
+            }
+        };
+        let found = inspected
+            .name
+            .as_deref()
+            .unwrap_or_default()
+            .trim_start_matches('/');
+        // An id, or the beginning of one, is found under a name as well.
+        if found != name {
+            return Ok(None);
+        }
+        let labels = inspected.config.as_ref().and_then(|config| config.labels.clone());
+        let volumes = inspected.mounts.iter().flatten().filter_map(|mount| {
+            let name = mount.name.clone().filter(|name| is_anonymous(name))?;
+            Some((mount.destination.clone()?, name))
+        });
+        Ok(Some(There {
+            id: inspected.id.clone().unwrap_or_default(),
+            name: name.to_owned(),
+            image: inspected.image.clone().unwrap_or_default(),
+            labels: labels.unwrap_or_default().into_iter().collect(),
+            anonymous: volumes.collect(),
+            state: state_of(&inspected),
+        }))
+    }
+}
+
+/// The engine names such volumes by 64 hex digits.
+fn is_anonymous(volume: &str) -> bool {
+    volume.len() == 64 && volume.bytes().all(|byte| byte.is_ascii_hexdigit())
+}

@@ -1,0 +1,141 @@
+//! Images of one engine: whether they are there, and how they come.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bollard::auth::DockerCredentials;
+use bollard::query_parameters::{CreateImageOptionsBuilder, ListContainersOptionsBuilder};
+use futures_util::StreamExt as _;
+
+use crate::model::container::{LABEL_ONEOFF, LABEL_PROJECT, LABEL_SERVICE};
+
+use super::{Engine, EngineError};
+
+/// How long a registry may take to begin.
+const PULL_BEGINS: Duration = Duration::from_secs(300);
+/// How long a pull may say nothing. Layers that are unpacked say nothing for long.
+const SILENCE: Duration = Duration::from_secs(600);
+
+impl Engine {
+    /// Returns the id of an image that is on the host.
+    pub(super) async fn image_id(&self, reference: &str) -> Result<String, EngineError> {
+        let _turn = self.turn().await;
+        match self
+            .docker
+            .inspect_image(reference)
+            .await
+            .map_err(EngineError::from)
+        {
+            Ok(image) => Ok(image.id.unwrap_or_default()),
+            Err(error) if error.is_absent() => Err(EngineError::Refused {
+                status: 404,
+                message: format!("image {reference} is not on the host"),
+            }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Pulls an image, if the host does not have it.
+    ///
+    /// # Errors
+    /// [`EngineError`], with what the registry said.
+    pub(super) async fn pull(
+        &self,
+        reference: &str,
+        platform: Option<&str>,
+        login: Option<DockerCredentials>,
+    ) -> Result<(), EngineError> {
+        let (name, tag) = parts(reference);
+        let mut options = CreateImageOptionsBuilder::default().from_image(name);
+        if let Some(tag) = tag {
+            options = options.tag(tag);
+        }
+        if let Some(platform) = platform {
+            options = options.platform(platform);
+        }
+        let patient = self.patient(PULL_BEGINS);
+        let mut layers = std::pin::pin!(patient.create_image(Some(options.build()), None, login));
+        loop {
+            match tokio::time::timeout(SILENCE, layers.next()).await {
+                Ok(Some(Ok(said))) => {
+                    if let Some(message) = said.error_detail.and_then(|detail| detail.message) {
+                        return Err(EngineError::Refused { status: 500, message });
+                    }
+                }
+                Ok(Some(Err(error))) => return Err(error.into()),
+                Ok(None) => break,
+                Err(_) => {
+                    return Err(EngineError::NoAnswer(format!(
+                        "the pull of {reference} said nothing for {} s",
+                        SILENCE.as_secs()
+                    )));
+                }
+            }
+        }
+        // A pull that was cut short may end without an error.
+        self.image_id(reference).await.map(drop)
+    }
+
+    /// Returns the containers of a project by service: the first of each.
+    pub(super) async fn containers_of(&self, project: &str) -> Result<BTreeMap<String, String>, EngineError> {
+        let filters = std::collections::HashMap::from([(
+            "label".to_owned(),
+            vec![
+                format!("{LABEL_PROJECT}={project}"),
+                format!("{LABEL_ONEOFF}=False"),
+            ],
+        )]);
+        let options = ListContainersOptionsBuilder::default()
+            .all(true)
+            .filters(&filters)
+            .build();
+        let found = self.docker.list_containers(Some(options)).await?;
+        let mut services = BTreeMap::new();
+        for container in found {
+            let service = container.labels.unwrap_or_default().remove(LABEL_SERVICE);
+            let names = container.names.unwrap_or_default();
+            let is_aside = names.iter().all(|name| name.ends_with(&super::next::aside("")));
+            if let (Some(service), Some(id), false) = (service, container.id, is_aside) {
+                services.entry(service).or_insert(id);
+            }
+        }
+        Ok(services)
+    }
+}
+
+/// Takes a reference apart as the engine wants it: a digest goes where a tag does.
+fn parts(reference: &str) -> (&str, Option<&str>) {
+    if let Some((name, digest)) = reference.split_once('@') {
+        // Where both stand, the digest decides.
+        return (tagged(name).map_or(name, |(name, _)| name), Some(digest));
+    }
+    match tagged(reference) {
+        Some((name, tag)) => (name, Some(tag)),
+        None => (reference, Some("latest")),
+    }
+}
+
+/// Takes the tag off. A colon before a slash is that of the registry's port.
+fn tagged(reference: &str) -> Option<(&str, &str)> {
+    reference.rsplit_once(':').filter(|(_, tag)| !tag.contains('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_comes_apart_at_its_tag_and_not_at_its_registrys_port() {
+        assert_eq!(
+            parts("localhost:5000/api"),
+            ("localhost:5000/api", Some("latest"))
+        );
+        assert_eq!(
+            parts("localhost:5000/api:1.2"),
+            ("localhost:5000/api", Some("1.2"))
+        );
+        assert_eq!(parts("nginx"), ("nginx", Some("latest")));
+        assert_eq!(parts("a/b@sha256:0f"), ("a/b", Some("sha256:0f")));
+        assert_eq!(parts("r:5000/b:1@sha256:0f"), ("r:5000/b", Some("sha256:0f")));
+    }
+}

@@ -1,0 +1,218 @@
+//! The engines of a fleet: probes and ops that concern them, over the connection that the host has.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::time::Instant;
+
+use crate::model::container::ContainerSpec;
+use crate::model::engine::{EngineOp, EngineProbe};
+use crate::model::id::{HostId, ResourceKey};
+use crate::model::observation::Answer;
+use crate::model::op::{Op, Probe};
+use crate::model::redaction::Redaction;
+use crate::model::secret::Secret;
+use crate::ports::{Call, Fence, LockError, PerformError};
+
+use super::engine::{Asked, ConvergeError, Engine, EngineError, Means};
+use super::fleet::{FleetTransport, Retry};
+use super::shell::Shell;
+
+/// How long the guard's lock file may be busy, before a change is given up.
+const BUSY: Duration = Duration::from_secs(60);
+
+/// A host's engine, and the connection over which it is spoken with.
+pub(super) type Opened = Option<(Arc<dyn Shell>, Arc<Engine>)>;
+
+impl FleetTransport {
+    /// Returns the engine of a host over the connection that the host has now.
+    async fn engine(&self, host: &HostId) -> Result<Arc<Engine>, EngineError> {
+        let unreachable = |error: &dyn std::fmt::Display| EngineError::NoAnswer(error.to_string());
+        let shell = self
+            .shell(host, Retry::Yes)
+            .await
+            .map_err(|error| unreachable(&error))?;
+        let slot = self.engine_slot(host).map_err(|error| unreachable(&error))?;
+        let mut slot = slot.lock().await;
+        match &*slot {
+            Some((over, engine)) if Arc::ptr_eq(over, &shell) => return Ok(Arc::clone(engine)),
+            Some(_) | None => {}
+        }
+        let engine = Arc::new(Engine::open(Arc::clone(&shell)).await?);
+        *slot = Some((shell, Arc::clone(&engine)));
+        Ok(engine)
+    }
+
+    /// Puts the engine's answers in the place of what the shell could tell of its probes.
+    pub(super) async fn ask_engine(
+        &self,
+        host: &HostId,
+        probes: &BTreeMap<ResourceKey, Vec<Probe>>,
+        answers: &mut BTreeMap<ResourceKey, Vec<Answer>>,
+        salt: Option<&[u8]>,
+    ) {
+        let mut asked = Vec::new();
+        let mut places = Vec::new();
+        for (key, probes) in probes {
+            for (index, probe) in probes.iter().enumerate() {
+                let Probe::Engine(probe) = probe else { continue };
+                let shell = answers.get(key).and_then(|answers| answers.get(index));
+                asked.push(Asked {
+                    probe,
+                    changed: changed(probe, shell),
+                });
+                places.push((key, index));
+            }
+        }
+        if asked.is_empty() {
+            return;
+        }
+        let said = match (self.engine(host).await, self.engine_reads()) {
+            (Ok(engine), Some(reads)) => engine.look(&asked, &reads, salt).await,
+            // Where there is no engine, nothing of one is there.
+            (Err(EngineError::NotInstalled), _) => vec![nothing(); asked.len()],
+            (Err(error), _) => {
+                let why = self.redactor().clause(&error.to_string());
+                vec![Answer::NoAnswer(why); asked.len()]
+            }
+            (Ok(_), None) => {
+                vec![Answer::NoAnswer("nobody here reads what an engine says".to_owned()); asked.len()]
+            }
+        };
+        for ((key, index), said) in places.into_iter().zip(said) {
+            if let Some(place) = answers.get_mut(key).and_then(|answers| answers.get_mut(index)) {
+                *place = said;
+            }
+        }
+    }
+
+    /// Does one op on a host's engine, for a call that holds the host.
+    pub(super) async fn act_on_engine(
+        &self,
+        host: &HostId,
+        call: &Call,
+        op: &EngineOp,
+        ends_at: Instant,
+    ) -> Result<(), PerformError> {
+        let engine = self.engine(host).await;
+        let engine = engine.map_err(|error| self.failed_on_engine(op, error.into()))?;
+        let ask = || -> BoxFuture<'_, Result<(), ConvergeError>> {
+            Box::pin(async move {
+                self.still_ours(host, &call.fence)
+                    .await
+                    .map_err(ConvergeError::Guard)
+            })
+        };
+        let fill = |body: &crate::model::body::Body| {
+            body.fill(|reference| self.secrets().get(&reference.source).map(Secret::reveal))
+        };
+        let means = Means {
+            run: call.fence.run.as_str(),
+            fill: &fill,
+            ask: &ask,
+        };
+        let acted = engine.act(op, &means);
+        match tokio::time::timeout_at(ends_at, acted).await {
+            Ok(acted) => acted.map_err(|error| self.failed_on_engine(op, error)),
+            Err(_) => Err(PerformError::Unknown {
+                why: format!("`{op}` did not come to an end in time"),
+            }),
+        }
+    }
+
+    /// Makes sure that this run still holds the host, over the connection on which the engine is spoken with: renewing notes that
+    /// connection in the fence, so that whoever takes the host over ends it.
+    async fn still_ours(&self, host: &HostId, fence: &Fence) -> Result<(), PerformError> {
+        let script = self.guard().renew(fence, self.over(host));
+        let until = Instant::now() + BUSY;
+        loop {
+            match self
+                .ask_guard(host, "asking whether the host is still ours", &script)
+                .await
+            {
+                // An operation holds the lock file: nobody knows whose until it ends.
+                Ok(reply) if reply.word("busy").is_some() && Instant::now() < until => {}
+                Ok(reply) if reply.word("busy").is_some() => {
+                    return Err(PerformError::Fenced(
+                        "another operation is still running here".to_owned(),
+                    ));
+                }
+                Ok(_) => return Ok(()),
+                Err(LockError::Reach(error)) => {
+                    return Err(PerformError::Unknown {
+                        why: error.to_string(),
+                    });
+                }
+                Err(error) => return Err(PerformError::Fenced(error.to_string())),
+            }
+        }
+    }
+
+    fn failed_on_engine(&self, op: &EngineOp, error: ConvergeError) -> PerformError {
+        let operation = Op::Engine(op.clone()).to_string();
+        let failed = |status, tail: Vec<String>| PerformError::Failed {
+            at: None,
+            operation: operation.clone(),
+            status,
+            tail,
+        };
+        match error {
+            ConvergeError::Guard(error) => error,
+            ConvergeError::Engine(error @ (EngineError::NoAnswer(_) | EngineError::Odd(_))) => {
+                PerformError::Unknown {
+                    why: self.redactor().clause(&format!("{operation}: {error}")),
+                }
+            }
+            ConvergeError::Engine(error) => failed(1, self.redactor().lines(&error.to_string())),
+            ConvergeError::Unproven { why, exit_code, log } => {
+                let own = self.values_of(op);
+                let status = i32::try_from(exit_code).unwrap_or(1);
+                let mut tail: Vec<String> = log
+                    .iter()
+                    .flat_map(|line| self.redactor().lines(&own.apply(line)))
+                    .collect();
+                tail.extend(self.redactor().lines(&own.apply(&why)));
+                failed(status.max(1), tail)
+            }
+        }
+    }
+
+    /// Returns what takes the values out that a container's environment has and nobody declared public: its log may repeat them.
+    fn values_of(&self, op: &EngineOp) -> Redaction {
+        let spec: Option<&ContainerSpec> = match op {
+            EngineOp::Container { spec, .. } => Some(spec),
+            _ => None,
+        };
+        let sensitive = spec.into_iter().flat_map(ContainerSpec::sensitive_env);
+        let values: Vec<String> = sensitive
+            .filter_map(|(_, body)| {
+                body.fill(|reference| self.secrets().get(&reference.source).map(Secret::reveal))
+                    .ok()
+            })
+            .collect();
+        Redaction::of(values.iter().map(String::as_str))
+    }
+}
+
+fn nothing() -> Answer {
+    Answer::Text {
+        output: "null".to_owned(),
+        status: 0,
+    }
+}
+
+/// Reads what the shell found of mounted files.
+fn changed(probe: &EngineProbe, said: Option<&Answer>) -> Result<BTreeMap<String, u64>, String> {
+    match (probe, said) {
+        (EngineProbe::Container(_), Some(Answer::Text { output, status: 0 })) => {
+            serde_json::from_str(output).map_err(|error| error.to_string())
+        }
+        (EngineProbe::Container(_), Some(Answer::Text { output, .. } | Answer::NoAnswer(output))) => {
+            Err(output.clone())
+        }
+        (EngineProbe::Container(_), None) => Err("the host did not answer".to_owned()),
+        (_, _) => Ok(BTreeMap::new()),
+    }
+}

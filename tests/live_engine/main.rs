@@ -1,0 +1,11 @@
+//! Real Docker engines on real hosts: what a look says of them, and what each op makes of them.
+
+#[path = "../live/fleet.rs"]
+#[allow(dead_code)]
+mod fleet;
+
+mod bed;
+mod containers;
+mod pulls;
+mod registry;
+mod ways;

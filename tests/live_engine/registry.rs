@@ -1,0 +1,111 @@
+//! A real registry, at the address by which the hosts of fleets find this machine.
+
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::fleet::Fleet;
+
+/// A running registry. Stopped when dropped.
+pub struct Registry {
+    /// `ADDRESS:PORT`, as it stands in names of images.
+    pub name: String,
+    child: Child,
+    _folder: tempfile::TempDir,
+}
+
+/// The address of this machine in the network of fleets.
+fn gateway() -> String {
+    let net = std::env::var("MUSTER_FLEET_NET").unwrap_or_else(|_| "10.77".to_owned());
+    format!("{net}.0.1")
+}
+
+impl Registry {
+    /// Starts one. With an account, nobody else may pull or push.
+    pub fn start(account: Option<(&str, &str)>) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let free = TcpListener::bind((gateway(), 0)).expect("a free port");
+        let name = free.local_addr().expect("an address").to_string();
+        drop(free);
+        let auth = account.map_or(String::new(), |(user, password)| {
+            let file = folder.path().join("htpasswd");
+            std::fs::write(&file, htpasswd(user, password)).expect("written");
+            format!(
+                "auth:\n  htpasswd:\n    realm: trial\n    path: {}\n",
+                file.display()
+            )
+        });
+        let config = folder.path().join("config.yml");
+        let text = format!(
+            "version: 0.1\nlog:\n  accesslog:\n    disabled: true\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: {name}\n{auth}",
+            folder.path().join("data").display()
+        );
+        std::fs::write(&config, text).expect("written");
+        let child = serve(&config);
+        let registry = Self {
+            name,
+            child,
+            _folder: folder,
+        };
+        registry.wait();
+        registry
+    }
+
+    fn wait(&self) {
+        let until = Instant::now() + Duration::from_secs(30);
+        while TcpStream::connect(&self.name).is_err() {
+            assert!(Instant::now() < until, "the registry never listened");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Lets a host's engine speak with it without TLS.
+    pub fn admit(&self, fleet: &Fleet, host: &str) {
+        fleet.sh(
+            host,
+            &format!(
+                "sed -i 's/^{{/{{\"insecure-registries\":[\"{}\"],/' /etc/docker/daemon.json && systemctl restart docker && \
+                 until docker info >/dev/null 2>&1; do sleep 0.2; done",
+                self.name
+            ),
+        );
+    }
+
+    /// Stops it.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn serve(config: &Path) -> Child {
+    Command::new("docker-registry")
+        .arg("serve")
+        .arg(config)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("docker-registry is installed")
+}
+
+/// The registry takes bcrypt only, and perl, which every Debian has, makes that through the C library.
+fn htpasswd(user: &str, password: &str) -> String {
+    let script = "print crypt($ARGV[0], q($2y$05$abcdefghijklmnopqrstuu))";
+    let made = Command::new("perl").args(["-e", script, password]).output();
+    let hash = made.expect("perl runs").stdout;
+    let hash = String::from_utf8_lossy(&hash);
+    assert!(hash.starts_with("$2y$"), "{hash}");
+    format!("{user}:{hash}\n")
+}

@@ -258,8 +258,7 @@ mod tests {
             path: "compose.yml".to_owned(),
             body: Body::text(text),
         });
-        let node = yaml::parse(&mut texts, &opened).expect("it is YAML");
-        alone(node)
+        yaml::parse(&mut texts, &opened).expect("it is YAML")
     }
 
     /// Takes places away, so that trees of several files can be compared.
@@ -286,7 +285,7 @@ mod tests {
     fn merged(files: &[&str]) -> Node {
         let mut trees = files.iter().map(|text| parse(text));
         let first = trees.next().expect("there is a file");
-        bare(&trees.fold(first, merge))
+        bare(&trees.fold(alone(first), merge))
     }
 
     fn app(body: &str) -> String {
@@ -408,7 +407,7 @@ mod tests {
     proptest! {
         #[test]
         fn files_may_be_merged_from_either_side(a in part(), b in part(), c in part()) {
-            let (a, b, c) = (parse(&a), parse(&b), parse(&c));
+            let (a, b, c) = (alone(parse(&a)), alone(parse(&b)), alone(parse(&c)));
             let left = merge(merge(a.clone(), b.clone()), c.clone());
             let right = merge(a, merge(b, c));
             prop_assert_eq!(bare(&left), bare(&right));

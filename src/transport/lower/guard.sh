@@ -93,12 +93,6 @@ extend() {
     write_fence "$token" "$run" "$who"
 }
 
-# Starts the lease anew unless it did so a moment ago: whoever holds it renews it at each third of it.
-keep_lease() {
-    clock
-    [ $((now - renewed)) -lt $((lease / 6)) ] || extend
-}
-
 # Writes one line to the host's log. A full disk must not stop the work that may free it.
 note() { # WHAT OUTCOME
     take_time

@@ -15,7 +15,7 @@ step() { # NUMBER WHAT FUNCTION
 # After the last step: nothing of them is left, and the lease lasts on.
 end_steps() {
     rm -f -- "$state/output" "$state/temp"
-    keep_lease
+    extend
 }
 
 # After an op that failed: says so if there is no room where it wrote.

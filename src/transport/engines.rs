@@ -7,17 +7,18 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
+use crate::model::body::Body;
 use crate::model::container::ContainerSpec;
 use crate::model::engine::{EngineOp, EngineProbe};
 use crate::model::id::{HostId, ResourceKey};
 use crate::model::observation::Answer;
 use crate::model::op::{Op, Probe};
 use crate::model::redaction::Redaction;
-use crate::model::secret::Secret;
 use crate::ports::{Call, Fence, LockError, PerformError};
 
 use super::engine::{Asked, ConvergeError, Engine, EngineError, Means};
 use super::fleet::{FleetTransport, Retry};
+use super::perform;
 use super::shell::Shell;
 
 /// How long the guard's lock file may be busy, before a change is given up.
@@ -105,9 +106,7 @@ impl FleetTransport {
                     .map_err(ConvergeError::Guard)
             })
         };
-        let fill = |body: &crate::model::body::Body| {
-            body.fill(|reference| self.secrets().get(&reference.source).map(Secret::reveal))
-        };
+        let fill = |body: &Body| perform::fill(body, self.secrets());
         let means = Means {
             run: call.fence.run.as_str(),
             fill: &fill,
@@ -187,10 +186,7 @@ impl FleetTransport {
         };
         let sensitive = spec.into_iter().flat_map(ContainerSpec::sensitive_env);
         let values: Vec<String> = sensitive
-            .filter_map(|(_, body)| {
-                body.fill(|reference| self.secrets().get(&reference.source).map(Secret::reveal))
-                    .ok()
-            })
+            .filter_map(|(_, body)| perform::fill(body, self.secrets()).ok())
             .collect();
         Redaction::of(values.iter().map(String::as_str))
     }

@@ -387,7 +387,8 @@ fn failed((op, at): (&Op, Option<usize>), status: i32, tail: Vec<String>) -> Per
     }
 }
 
-fn fill(body: &Body, secrets: &Secrets) -> Result<String, HoleError> {
+/// Fills secrets into a body.
+pub(super) fn fill(body: &Body, secrets: &Secrets) -> Result<String, HoleError> {
     body.fill(|reference| secrets.get(&reference.source).map(Secret::reveal))
 }
 

@@ -4,6 +4,7 @@
 mod pretend;
 
 use muster::model::change::{Action, Disruption, Reason};
+use muster::model::id::ResourceKey;
 use muster::model::manifest::{ManifestState, Origin, OwnedState, StartedWith};
 use muster::model::observation::{Answer, HostView};
 use muster::model::plan::{HeldWhat, HeldWhy, Plan};
@@ -147,6 +148,28 @@ fn identity_path_is_never_deleted() {
     let plan = fleet.plan();
     assert!(plan.changes.is_empty());
     assert!(matches!(held(&plan)[..], [HeldWhy::Kept(_)]));
+}
+
+#[test]
+fn group_that_an_account_still_has_goes_with_it_or_stays() {
+    let answer = |output: &str| Answer::Text {
+        output: output.into(),
+        status: 0,
+    };
+    let mut fleet = Pretend::new(&["h1"]);
+    fleet.says("h1", &ResourceKey::new("group", "app"), answer("app:x:900:\nada\n"));
+    fleet.owns("h1", &entry("group", json!({ "name": "app" })), Origin::Made).delete = true;
+    let plan = fleet.plan();
+    assert!(plan.changes.is_empty());
+    let why = "it is the primary group of the account ada";
+    assert_eq!(held(&plan), [&HeldWhy::Kept(why.into())]);
+
+    let account = answer("ada:x:900:900::/home/ada:/bin/sh\n\napp\n");
+    fleet.says("h1", &ResourceKey::new("account", "ada"), account);
+    let ada = entry("account", json!({ "name": "ada", "group": "app" }));
+    fleet.owns("h1", &ada, Origin::Made).delete = true;
+    let gone = ["account[ada]@h1", "group[app]@h1"].map(|id| (id.to_owned(), Action::Delete));
+    assert_eq!(actions(&fleet.plan()), gone);
 }
 
 #[test]

@@ -383,7 +383,10 @@ pub enum Probe {
     /// Answer, status 0: its line of `/etc/passwd`, then one line with its further groups separated by commas, sorted, then
     /// the name of its primary group; or nothing if there is no such account.
     Account(String),
-    /// A group. Answer, status 0: its line of `/etc/group`, or nothing.
+    /// A group.
+    ///
+    /// Answer, status 0: its line of `/etc/group`, then one line with the accounts whose primary group it is, separated by
+    /// commas, sorted; or nothing if there is no such group.
     Group(String),
     /// The authorized keys of an account.
     ///

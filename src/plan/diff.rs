@@ -25,6 +25,8 @@ pub struct HostDiff {
     pub seen: BTreeMap<ResourceKey, Digest>,
     /// How many things lie in what is deleted, where there are some.
     holding: BTreeMap<ResourceKey, u64>,
+    /// What uses what is deleted, and how, where something does.
+    used: BTreeMap<ResourceKey, Vec<(ResourceKey, String)>>,
 }
 
 /// One host as the planner sees it.
@@ -191,6 +193,22 @@ impl HostDiff {
             }
         }
         self.leave_what_holds_others();
+        self.hold_what_is_used(input);
+    }
+
+    /// What something else uses cannot go before that does. An account that only changes its group may do so later than this.
+    fn hold_what_is_used(&mut self, input: &HostInput<'_>) {
+        for (key, users) in std::mem::take(&mut self.used) {
+            let goes = |user: &ResourceKey| {
+                let change = self.changes.get(user);
+                change.is_some_and(|change| change.action == Action::Delete)
+            };
+            if let Some((_, why)) = users.into_iter().find(|(user, _)| !goes(user)) {
+                self.changes.remove(&key);
+                self.seen.remove(&key);
+                self.hold(input, &key, HeldWhy::Kept(why));
+            }
+        }
     }
 
     /// A directory goes only when it is empty: one that holds more than what goes with it is forgotten. The deepest is judged
@@ -247,6 +265,10 @@ impl HostDiff {
         let holds = observed.present().map_or(0, |actual| spec.holds(actual));
         if action == Action::Delete && holds > 0 {
             self.holding.insert(key.clone(), holds);
+        }
+        let users = observed.present().map(|actual| spec.users(actual));
+        if let Some(users) = users.filter(|users| action == Action::Delete && !users.is_empty()) {
+            self.used.insert(key.clone(), users);
         }
         let context = Context {
             known: input.known,

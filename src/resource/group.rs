@@ -1,9 +1,12 @@
 //! A group of accounts.
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::change::{Action, FieldChange, Undo};
+use crate::model::id::ResourceKey;
 use crate::model::observation::{Answer, Observed};
 use crate::model::op::{Op, Probe};
 
@@ -36,6 +39,9 @@ pub struct Group {
 pub struct ActualGroup {
     /// Its number.
     pub gid: u32,
+    /// The accounts whose primary group it is. What they are changes nothing of the group, so that no digest knows them.
+    #[serde(skip)]
+    pub primary_of: BTreeSet<String>,
 }
 
 impl Group {
@@ -84,12 +90,18 @@ impl Kind for Group {
         if *status != 0 {
             return Observed::Unknown(format!("status {status}: {}", output.trim()));
         }
-        let line = output.trim();
+        let mut lines = output.lines();
+        let line = lines.next().unwrap_or_default().trim();
         if line.is_empty() {
             return Observed::Absent;
         }
+        let primary_of = lines.next().unwrap_or_default().split(',');
+        let primary_of = primary_of.filter(|name| !name.is_empty()).map(str::to_owned);
         match line.split(':').nth(2).and_then(|gid| gid.parse().ok()) {
-            Some(gid) => Observed::Present(ActualGroup { gid }),
+            Some(gid) => Observed::Present(ActualGroup {
+                gid,
+                primary_of: primary_of.collect(),
+            }),
             None => Observed::Unknown("its line of /etc/group cannot be read".to_owned()),
         }
     }
@@ -127,6 +139,14 @@ impl Kind for Group {
                     .to_owned(),
             },
         }
+    }
+
+    fn users(&self, actual: &ActualGroup) -> Vec<(ResourceKey, String)> {
+        let why = |name: &String| format!("it is the primary group of the account {name}");
+        let users = actual.primary_of.iter();
+        users
+            .map(|name| (ResourceKey::new("account", name), why(name)))
+            .collect()
     }
 
     fn never_deleted(&self) -> Option<String> {

@@ -107,6 +107,11 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned + JsonSchema {
         0
     }
 
+    /// Returns what else on the host keeps it from being deleted unless it goes too, and how. Only a group is used so.
+    fn users(&self, _actual: &Self::Actual) -> Vec<(ResourceKey, String)> {
+        Vec::new()
+    }
+
     /// Returns the digest of what a consumer reads of it: for a file its content, not its mode.
     ///
     /// Holes stay holes. A salt that the host does not have yet, or an output that is not known yet, must not make the
@@ -449,6 +454,15 @@ macro_rules! kinds {
             pub fn holds(&self, actual: &Actual) -> u64 {
                 match (self, actual) {
                     $((Self::$kind(spec), Actual::$kind(actual)) => spec.holds(actual),)*
+                    #[allow(unreachable_patterns)]
+                    _ => unreachable!("a spec is asked about what it read itself"),
+                }
+            }
+
+            /// As [`Kind::users`].
+            pub fn users(&self, actual: &Actual) -> Vec<(ResourceKey, String)> {
+                match (self, actual) {
+                    $((Self::$kind(spec), Actual::$kind(actual)) => spec.users(actual),)*
                     #[allow(unreachable_patterns)]
                     _ => unreachable!("a spec is asked about what it read itself"),
                 }

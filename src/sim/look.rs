@@ -23,7 +23,11 @@ impl Host {
             Probe::Group(name) => self
                 .groups
                 .get(name)
-                .map(|gid| format!("{name}:x:{gid}:\n"))
+                .map(|gid| {
+                    let of = self.accounts.iter().filter(|(_, account)| account.group == *name);
+                    let of: Vec<&str> = of.map(|(account, _)| account.as_str()).collect();
+                    format!("{name}:x:{gid}:\n{}\n", of.join(","))
+                })
                 .unwrap_or_default(),
             Probe::AuthorizedKeys(name) => match self.accounts.get(name) {
                 None => "type=no-account\n".to_owned(),

@@ -217,7 +217,7 @@ async fn accounts_groups_packages_and_parameters_are_read() {
     );
     assert_eq!(
         (said[1], said[2], said[3]),
-        ("", "games:x:60:\n", "type=no-account\n")
+        ("", "games:x:60:\ngames\n", "type=no-account\n")
     );
     assert_eq!(said[4], "path=/usr/games/.ssh/authorized_keys\ntype=absent\n");
     assert!(said[5].starts_with("install\tinstalled\t"), "{}", said[5]);

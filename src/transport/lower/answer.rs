@@ -160,13 +160,19 @@ impl Seen {
     }
 
     fn group(&self, name: &str) -> Answer {
-        match &self.groups {
-            Err(why) => Answer::NoAnswer(why.clone()),
-            Ok(groups) => match groups.iter().find(|line| line[0] == name) {
-                Some(line) => good(line.join(":") + "\n"),
-                None => good(""),
-            },
-        }
+        let (passwd, groups) = match (&self.passwd, &self.groups) {
+            (Ok(passwd), Ok(groups)) => (passwd, groups),
+            (Err(why), _) | (_, Err(why)) => return Answer::NoAnswer(why.clone()),
+        };
+        let Some(line) = groups.iter().find(|line| line[0] == name) else {
+            return good("");
+        };
+        let of = passwd
+            .iter()
+            .filter(|account| account.get(3).is_some_and(|gid| line.get(2) == Some(gid)));
+        let of: BTreeSet<&str> = of.map(|account| account[0].as_str()).collect();
+        let of: Vec<&str> = of.into_iter().collect();
+        good(format!("{}\n{}\n", line.join(":"), of.join(",")))
     }
 
     fn authorized_keys(&self, name: &str) -> Answer {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 /// A running fleet. Taken down when dropped; the fleet program's own `gc` finds it if this process dies first.
 pub struct Fleet {
@@ -127,6 +128,18 @@ impl Fleet {
         std::io::Write::write_all(&mut stdin, input).expect("it reads");
         drop(stdin);
         child.wait_with_output().expect("it ends")
+    }
+
+    /// Waits until nothing of muster runs on a host any more. A controller that is killed leaves the shells that it started: they
+    /// finish what they were sent, and what is compared before that end is another a moment later.
+    #[allow(dead_code)] // Not by every suite.
+    pub fn wait_until_quiet(&self, host: &str) {
+        // Its sessions first: a session may have a shell yet to start, and a shell outlives its session.
+        let is_quiet = "! pgrep -f '^sshd: .*@notty' >/dev/null && ! pgrep -x -f 'sh -s' >/dev/null";
+        let deadline = Instant::now() + Duration::from_secs(90);
+        while !self.try_sh(host, is_quiet).status.success() {
+            assert!(Instant::now() < deadline, "{host} never becomes quiet");
+        }
     }
 
     /// Does something to a host that the fleet program knows: `reboot`, `kill`, `pause` …

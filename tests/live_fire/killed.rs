@@ -238,6 +238,9 @@ fn journal_cut_in_its_last_line_is_gone_on_with_and_one_cut_elsewhere_is_refused
     let path = fire.bed.journal();
     let whole = std::fs::read_to_string(&path).expect("the journal is readable");
     let lines: Vec<&str> = whole.lines().collect();
+    for host in &fire.bed.hosts {
+        fire.bed.fleet.wait_until_quiet(host);
+    }
     let before = state_of_log(&fire.bed);
     let without_one: Vec<&str> = [&lines[..8], &lines[9..]].concat();
     let torn_inside = whole.replacen(lines[8], &lines[8][..lines[8].len() / 2], 1);

@@ -157,8 +157,14 @@ fn group_that_an_account_still_has_goes_with_it_or_stays() {
         status: 0,
     };
     let mut fleet = Pretend::new(&["h1"]);
-    fleet.says("h1", &ResourceKey::new("group", "app"), answer("app:x:900:\nada\n"));
-    fleet.owns("h1", &entry("group", json!({ "name": "app" })), Origin::Made).delete = true;
+    fleet.says(
+        "h1",
+        &ResourceKey::new("group", "app"),
+        answer("app:x:900:\nada\n"),
+    );
+    fleet
+        .owns("h1", &entry("group", json!({ "name": "app" })), Origin::Made)
+        .delete = true;
     let plan = fleet.plan();
     assert!(plan.changes.is_empty());
     let why = "it is the primary group of the account ada";

@@ -4,6 +4,8 @@
 mod compose;
 #[path = "modules/example.rs"]
 mod example;
+#[path = "modules/owners.rs"]
+mod owners;
 #[path = "modules/render.rs"]
 mod render;
 
@@ -53,7 +55,7 @@ fn inventories() -> &'static [(String, Rendered)] {
     INVENTORIES.get_or_init(|| {
         let files = toml_files(&root().join("inventories")).into_iter();
         files
-            .map(|file| (file.display().to_string(), render(&file, modules())))
+            .map(|file| (file.display().to_string(), render(&file, modules(), None)))
             .collect()
     })
 }
@@ -136,7 +138,7 @@ fn every_layout_of_every_model_renders() {
     let folder = tempfile::tempdir().expect("there is room");
     let path = folder.path().join("layouts.toml");
     std::fs::write(&path, text).expect("there is room");
-    let rendered = render(&path, modules());
+    let rendered = render(&path, modules(), None);
     report(&rendered.errors().map(said).collect::<Vec<_>>());
     assert_eq!(rendered.desired.hosts.len(), count);
 }

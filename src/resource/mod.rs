@@ -47,6 +47,12 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned + JsonSchema {
         Vec::new()
     }
 
+    /// Returns the one declaration that says what both do; `None` where they contradict each other. Equal ones always go
+    /// together, others only where a kind lets several own parts of one thing.
+    fn joined(&self, other: &Self) -> Option<Self> {
+        (self == other).then(|| self.clone())
+    }
+
     /// Returns the tools that its ops need on the host beside POSIX sh, coreutils and util-linux.
     fn tools(&self) -> &'static [&'static str] {
         &[]
@@ -351,6 +357,15 @@ macro_rules! kinds {
             /// As [`Kind::claims`].
             pub fn claims(&self) -> Vec<Claim> {
                 match self { $(Self::$kind(spec) => spec.claims(),)* }
+            }
+
+            /// As [`Kind::joined`].
+            pub fn joined(&self, other: &Self) -> Option<Self> {
+                match (self, other) {
+                    $((Self::$kind(spec), Self::$kind(other)) => spec.joined(other).map(Self::$kind),)*
+                    #[allow(unreachable_patterns)]
+                    _ => None,
+                }
             }
 
             /// As [`Kind::tools`].

@@ -262,6 +262,21 @@ impl Kind for Settings {
         }]
     }
 
+    /// Several may own keys of one file, as long as no key has two values.
+    fn joined(&self, other: &Self) -> Option<Self> {
+        let mut joined = self.clone();
+        joined.keys.extend(other.keys.clone());
+        let bare = |settings: &Self| Self {
+            keys: BTreeMap::new(),
+            ..settings.clone()
+        };
+        let agrees = other
+            .keys
+            .iter()
+            .all(|(key, value)| self.keys.get(key).is_none_or(|there| there == value));
+        (bare(self) == bare(other) && agrees && joined.check_nesting().is_none()).then_some(joined)
+    }
+
     fn implied(&self) -> Vec<ResourceKey> {
         path::implied(&self.path, &self.owner, &self.group)
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use muster::model::id::{HostId, ModuleName};
 use muster::model::module::Module;
+use muster::model::observation::Facts;
 use serde::Deserialize;
 
 use super::render::{Rendered, render, said, text};
@@ -16,8 +17,29 @@ struct File {
     host: Option<toml::Value>,
     values: Option<toml::Table>,
     inventory: Option<toml::Table>,
+    facts: Option<Os>,
     #[serde(default)]
     expect: Expect,
+}
+
+/// What a module may read of the hosts' systems.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Os {
+    os: String,
+    os_version: String,
+    os_codename: String,
+}
+
+impl Os {
+    fn facts(&self) -> Facts {
+        Facts {
+            os: self.os.clone(),
+            os_version: self.os_version.clone(),
+            os_codename: self.os_codename.clone(),
+            ..Facts::default()
+        }
+    }
 }
 
 /// What must come of it.
@@ -78,7 +100,7 @@ impl Example {
         Self {
             name,
             host: host.parse().expect("it names a host"),
-            rendered: render(&path, modules),
+            rendered: render(&path, modules, file.facts.as_ref().map(Os::facts).as_ref()),
             expect: file.expect,
         }
     }

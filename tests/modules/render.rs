@@ -9,7 +9,7 @@ use muster::model::body::{Body, Piece};
 use muster::model::diagnostic::{Diagnostic, Severity};
 use muster::model::id::{HostId, ModuleName};
 use muster::model::module::Module;
-use muster::model::observation::FactsSeen;
+use muster::model::observation::{Facts, FactsSeen};
 use muster::model::secret::SecretRef;
 use muster::plan::desire::desire;
 use muster::plan::values;
@@ -53,8 +53,8 @@ pub fn said(diagnostic: &Diagnostic) -> String {
     format!("{}: {}", diagnostic.code, diagnostic.message)
 }
 
-/// Renders an inventory file.
-pub fn render(inventory: &Path, modules: &BTreeMap<ModuleName, Module>) -> Rendered {
+/// Renders an inventory file whose hosts all have these facts, where it may read any.
+pub fn render(inventory: &Path, modules: &BTreeMap<ModuleName, Module>, facts: Option<&Facts>) -> Rendered {
     let names: BTreeSet<ModuleName> = modules.keys().cloned().collect();
     let loaded = load::inventory(inventory, &names, &Overrides::default());
     let mut diagnostics = loaded.diagnostics;
@@ -66,8 +66,19 @@ pub fn render(inventory: &Path, modules: &BTreeMap<ModuleName, Module>) -> Rende
             diagnostics: diagnostics.iter().cloned().collect(),
         };
     }
-    let wished = desire(&inventory, modules, &resolved, &FactsSeen::default());
-    assert!(wished.facts_wanted.is_empty(), "no module reads a fact");
+    let hosts = inventory.hosts.keys();
+    let seen = FactsSeen {
+        known: facts
+            .into_iter()
+            .flat_map(|facts| hosts.clone().map(|host| (host.clone(), facts.clone())))
+            .collect(),
+        lost: BTreeMap::new(),
+    };
+    let wished = desire(&inventory, modules, &resolved, &seen);
+    assert!(
+        wished.facts_wanted.is_empty(),
+        "a template reads facts, and none are given"
+    );
     diagnostics.extend(wished.diagnostics.iter().cloned());
     Rendered {
         desired: wished.desired,

@@ -155,7 +155,7 @@ impl<'a> Wish<'a> {
         })
     }
 
-    /// Adds an entry, or merges it with an equal one; unequal ones are one error that names both lines.
+    /// Adds an entry, or joins it with one that does not contradict it; two that do are one error that names both lines.
     fn merge(&mut self, host: &Host, key: ResourceKey, entry: Entry, raw: Raw) {
         let entries = &mut self
             .wished
@@ -165,12 +165,15 @@ impl<'a> Wish<'a> {
             .or_default()
             .entries;
         let id = key.on(&host.id);
-        match entries.get_mut(&key) {
-            None => {
-                entries.insert(key, entry);
-                self.raw.insert(id, raw);
-            }
-            Some(there) if there.spec == entry.spec && there.ignore == entry.ignore => {
+        let Some(there) = entries.get_mut(&key) else {
+            entries.insert(key, entry);
+            self.raw.insert(id, raw);
+            return;
+        };
+        let joined = there.spec.joined(&entry.spec);
+        match joined.filter(|_| there.ignore == entry.ignore) {
+            Some(joined) => {
+                there.spec = joined;
                 there.protect |= entry.protect;
                 there.delete &= entry.delete;
                 there.modules.extend(entry.modules);
@@ -180,7 +183,7 @@ impl<'a> Wish<'a> {
                 known.restart_on.extend(raw.restart_on);
                 known.loses_on.extend(raw.loses_on);
             }
-            Some(there) => {
+            None => {
                 let first = there.origins.first().cloned();
                 let message = format!("{key} is declared twice for `{}`, differently", host.id);
                 let place = entry

@@ -26,6 +26,8 @@ pub struct Narration<'p> {
     gates_said: BTreeSet<GateId>,
     applied: BTreeSet<ResourceId>,
     failed: BTreeMap<ResourceId, String>,
+    /// What the last call that failed said, and on which host: one call to apt may be the end of many changes.
+    last_said: Option<(HostId, String, Vec<String>)>,
 }
 
 impl<'p> Narration<'p> {
@@ -41,6 +43,7 @@ impl<'p> Narration<'p> {
             gates_said: BTreeSet::new(),
             applied: BTreeSet::new(),
             failed: BTreeMap::new(),
+            last_said: None,
         }
     }
 
@@ -286,6 +289,12 @@ impl<'p> Narration<'p> {
             .map_or_else(|| id.key.to_string(), named);
         let verb = if unknown { "has no known end" } else { "failed" };
         self.failed.insert(id.clone(), why.to_owned());
+        let said = Some((id.host.clone(), why.to_owned(), tail.to_vec()));
+        if !tail.is_empty() && self.last_said == said {
+            let text = format!("{name} {verb} in the same call");
+            return vec![self.line(at, Tone::Remove, Some(&id.host), &text)];
+        }
+        self.last_said = said;
         let head = self.line(at, Tone::Remove, Some(&id.host), &format!("{name} {verb}: {why}"));
         let tail = tail
             .iter()

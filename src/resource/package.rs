@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::change::{Action, Disruption, FieldChange, Undo};
+use crate::model::digest::Digest;
 use crate::model::observation::{Answer, Observed};
 use crate::model::op::{Op, Probe};
 
@@ -188,6 +189,10 @@ impl Kind for Package {
             fields.push(FieldChange::text("state", actual.status.as_str(), self.wanted()));
         }
         if self.state == PackageState::Absent {
+            // A hold goes with what is held.
+            if !is_so && actual.held {
+                fields.push(FieldChange::text("hold", "held", "not held"));
+            }
             return fields;
         }
         if let Some(version) = self
@@ -235,6 +240,14 @@ impl Kind for Package {
     /// One that was to be absent is no longer wanted so, which changes nothing.
     fn is_gone(&self, _actual: &ActualPackage, _made: &BTreeSet<String>) -> bool {
         self.state == PackageState::Absent
+    }
+
+    /// That it is not there is one and the same, whether it should be or not.
+    fn digest(&self, actual: &ActualPackage) -> Digest {
+        match actual.status.as_str() {
+            "absent" | "config-files" => Digest::of("absent"),
+            _ => Digest::of_value(actual),
+        }
     }
 
     fn undo(&self, step: &Step<'_, ActualPackage>) -> Undo {

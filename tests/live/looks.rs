@@ -82,3 +82,35 @@ fn gate_is_asked_from_the_host_and_shuts_when_its_time_is_up() {
     );
     project.apply();
 }
+
+#[test]
+fn hold_of_what_must_go_goes_with_it_and_stays_where_the_call_fails() {
+    let fleet = Fleet::up(1);
+    let project = Project::new(&fleet, &["h1"]);
+    let held =
+        |name: &str| format!("apt-get install -y -q {name} >/dev/null && apt-mark hold {name} >/dev/null");
+    fleet.sh("h1", &held("muster-probe"));
+    let absent = "[[package]]\nname = \"muster-probe\"\nstate = \"absent\"\n";
+    project.module(&format!("{absent}[[package]]\nname = \"muster-no-such\"\n"));
+    let failed = project.muster(&["apply", "-y", "--no-input"]);
+    assert_eq!(failed.code, 3, "{}{}", failed.stdout, failed.stderr);
+    assert_eq!(
+        fleet.sh("h1", "apt-mark showhold"),
+        "muster-probe\n",
+        "the hold is put back"
+    );
+    // Both changes are of one call, whose last lines are told once.
+    let told = format!("{}{}", failed.stdout, failed.stderr);
+    assert_eq!(told.matches("Unable to locate package").count(), 1, "{told}");
+    assert!(told.contains("failed in the same call"), "{told}");
+
+    project.module(absent);
+    let planned = project.muster(&["plan", "--no-input"]);
+    assert!(
+        planned.stdout.contains("hold: held → not held"),
+        "{}",
+        planned.stdout
+    );
+    project.apply();
+    assert_eq!(fleet.sh("h1", "apt-mark showhold"), "");
+}

@@ -211,7 +211,7 @@ packages() { # INSTALL REMOVE HOLD UNHOLD
     if [ -n "$_arguments" ]; then
         _held=
         _names=
-        for _name in $1; do _names="$_names ${_name%%=*}"; done
+        for _name in $1 $_there; do _names="$_names ${_name%%=*}"; done
         [ -z "$_names" ] || _held=$(apt-mark showhold $_names) || return
         [ -z "$_held" ] || apt-mark unhold $_held || return
         case $1 in *=*) set -- --allow-downgrades "$@" ;; *) set -- '' "$@" ;; esac
@@ -220,9 +220,11 @@ packages() { # INSTALL REMOVE HOLD UNHOLD
         shift
         find_broken $1
         [ "$_result" -ne 0 ] || [ -z "$_broken" ] || { apt_install --reinstall $_broken || _result=$?; }
-        # A hold that only made way for this call is put back, whatever came of the call.
+        # A hold that only made way for this call is put back, whatever came of the call; that of what is gone went with it.
+        _gone=
+        [ "$_result" -ne 0 ] || _gone=$2
         for _name in $_held; do
-            case " $4 " in *" $_name "*) ;; *) apt-mark hold "$_name" ;; esac
+            case " $4 $_gone " in *" $_name "*) ;; *) apt-mark hold "$_name" ;; esac
         done
         [ "$_result" -eq 0 ] || return "$_result"
     fi

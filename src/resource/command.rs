@@ -21,8 +21,8 @@ use super::{Claim, Context, Kind, Mistake, Patience, Pretended, Step, path};
 /// A shell script that is run where its probe says that it is needed.
 ///
 /// The probe only looks, changes nothing, and must answer quickly: it is asked on every plan. It exits 0 when nothing is to be done,
-/// 1 when the command is needed, and anything else when it cannot tell: the resource is then held. Lines `name=value` on
-/// its standard output give the declared outputs.
+/// 1 when the command is needed, and anything else when it cannot tell: the resource is then held, and a line `why=…` on its standard
+/// output says why. Lines `name=value` there give the declared outputs.
 ///
 /// ```toml
 /// [[command]]
@@ -89,6 +89,16 @@ impl Retry {
 
 /// How long a probe may take, in seconds: every plan waits for it.
 const PROBE_SECS: u64 = 20;
+/// What a probe's line begins with that says why it cannot tell.
+const WHY: &str = "why";
+/// How many characters of it are shown.
+const WHY_MAX: usize = 400;
+
+fn said_why(output: &str) -> Option<String> {
+    let mut lines = output.lines().filter_map(|line| line.split_once('='));
+    let (_, why) = lines.find(|(name, why)| *name == WHY && !why.is_empty())?;
+    Some(why.chars().take(WHY_MAX).collect())
+}
 
 fn timeout_5m() -> String {
     "5m".to_owned()
@@ -233,15 +243,16 @@ impl Kind for Command {
         _salt: Option<&[u8]>,
         _seen: &dyn Fn() -> Digest,
     ) -> Option<Vec<Answer>> {
-        let is_declared = |line: &&str| {
-            line.split_once('=')
-                .is_some_and(|(name, _)| self.outputs.contains_key(name))
+        let is_declared = |line: &str, status: i32| {
+            line.split_once('=').is_some_and(|(name, _)| {
+                self.outputs.contains_key(name) || (name == WHY && ![0, 1].contains(&status))
+            })
         };
         let declared = |answer: &Answer| match answer {
             Answer::Text { output, status } => Answer::Text {
                 output: output
                     .lines()
-                    .filter(is_declared)
+                    .filter(|line| is_declared(line, *status))
                     .map(|line| format!("{line}\n"))
                     .collect(),
                 status: *status,
@@ -263,9 +274,9 @@ impl Kind for Command {
                 Ok(outputs) => Observed::Present(ActualCommand { outputs }),
                 Err(why) => Observed::Unknown(why),
             },
-            Answer::Text { status, .. } => Observed::Unknown(format!(
-                "its probe ended with status {status}, which is neither 0 nor 1"
-            )),
+            Answer::Text { status, output } => Observed::Unknown(said_why(output).unwrap_or_else(|| {
+                format!("its probe ended with status {status}, which is neither 0 nor 1")
+            })),
         }
     }
 

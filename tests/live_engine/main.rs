@@ -6,6 +6,7 @@ mod fleet;
 
 mod bed;
 mod containers;
+mod module;
 mod pulls;
 mod registry;
 mod ways;

@@ -25,6 +25,8 @@ pub struct DrawnHost {
     pub since: Vec<Hand>,
     pub fate: Fate,
     pub site: Option<&'static str>,
+    /// Whether it is reached over SSH, so that what may cut it off comes under its dead-man switch.
+    pub is_remote: bool,
 }
 
 /// What happened to a host since muster was last here.
@@ -87,13 +89,16 @@ fn host() -> impl Strategy<Value = DrawnHost> {
     ];
     let site = prop::option::of(select(&["fra", "hel"]));
     let slots = prop::collection::vec(slot(), 0..6);
-    (slots, hand_made(), hand_made(), fate, site).prop_map(|(slots, before, since, fate, site)| DrawnHost {
-        slots,
-        before,
-        since,
-        fate,
-        site,
-    })
+    (slots, hand_made(), hand_made(), fate, site, any::<bool>()).prop_map(
+        |(slots, before, since, fate, site, is_remote)| DrawnHost {
+            slots,
+            before,
+            since,
+            fate,
+            site,
+            is_remote,
+        },
+    )
 }
 
 fn policy() -> impl Strategy<Value = DrawnPolicy> {
@@ -122,7 +127,11 @@ fn policy() -> impl Strategy<Value = DrawnPolicy> {
 }
 
 fn slot() -> impl Strategy<Value = Slot> {
-    let kinds: Vec<&'static str> = KINDS.iter().map(|info| info.name).chain(["identity"]).collect();
+    let kinds: Vec<&'static str> = KINDS
+        .iter()
+        .map(|info| info.name)
+        .chain(["identity", "door"])
+        .collect();
     (select(kinds), any::<bool>()).prop_flat_map(|(kind, second)| {
         let declared = prop::option::weighted(0.7, declared(kind, second)).boxed();
         (declared.clone(), declared).prop_map(|(former, now)| Slot { former, now })
@@ -158,6 +167,16 @@ fn spec(kind: &'static str, second: bool) -> BoxedStrategy<Spec> {
             Spec::decode("file", &json!({ "path": path, "content": text })).expect("a spec")
         };
         return select(&["a", "b"]).prop_map(of).boxed();
+    }
+    // What may cut a host off: a file that sshd reads.
+    if kind == "door" {
+        let of = |text| {
+            let path = "/etc/ssh/sshd_config.d/app.conf";
+            Spec::decode("file", &json!({ "path": path, "content": text })).expect("a spec")
+        };
+        return select(&["MaxAuthTries 5\n", "MaxAuthTries 6\n"])
+            .prop_map(of)
+            .boxed();
     }
     spec_of(kind)
         .prop_map(move |value| Spec::decode(kind, &renamed(kind, second, &value)).expect("a spec"))

@@ -21,7 +21,7 @@ use muster::model::change::{Action, Disruption};
 use muster::model::id::{HostId, ResourceId};
 use muster::model::manifest::Origin;
 use muster::model::observation::Observed;
-use muster::model::plan::{HeldWhat, Plan};
+use muster::model::plan::{HeldWhat, HeldWhy, Plan};
 use muster::resource::KINDS;
 use proptest::prelude::*;
 use world::World;
@@ -49,6 +49,13 @@ fn held(plan: &Plan, world: &World) -> BTreeSet<ResourceId> {
         .filter(|id| whole.contains(&id.host))
         .chain(single)
         .collect()
+}
+
+/// Says whether something is held since no dead-man switch could take it back. That may change once other things are done.
+fn waits_for_a_switch(plan: &Plan) -> bool {
+    plan.held
+        .iter()
+        .any(|held| matches!(held.why, HeldWhy::NoSwitch(_)))
 }
 
 /// Returns the place of every change in the order in which a plan does them: its wave, and its place there.
@@ -114,11 +121,16 @@ proptest! {
         world.apply(&first);
         world.look();
         let second = world.plan();
-        let again: Vec<_> = second.changes.values().map(|c| (c.target.to_string(), c.action, &c.reasons, &c.fields)).collect();
+        // What was held is not what was applied.
+        let waited = if waits_for_a_switch(&first) { held(&first, &world) } else { BTreeSet::new() };
+        let changes = second.changes.values().filter(|change| !waited.contains(&change.target));
+        let again: Vec<_> = changes.map(|c| (c.target.to_string(), c.action, &c.reasons, &c.fields)).collect();
         prop_assert!(again.is_empty(), "again: {:?}", again);
         prop_assert!(second.takes.is_empty(), "recorded again: {:?}", second.takes);
-        prop_assert!(second.waves.is_empty() && second.basis.is_empty());
-        prop_assert_eq!(first.held, second.held);
+        if !waits_for_a_switch(&first) {
+            prop_assert!(second.waves.is_empty() && second.basis.is_empty());
+            prop_assert_eq!(first.held, second.held);
+        }
     }
 
     /// Law 3: nothing comes before what it needs, on whatever host; everything comes, once.
@@ -318,6 +330,9 @@ fn drawn_fleets_show_every_kind_every_action_and_every_reason_to_wait() {
             let name = name.or_else(|| why.as_str().map(str::to_owned));
             *shown.entry(name.expect("a reason has a name")).or_default() += 1;
         }
+        for switch in plan.switches.values() {
+            *shown.entry("under a switch".to_owned()).or_default() += switch.changes.len();
+        }
         if bytes(&plan).contains("plain|env:PASS") || !plan.takes.is_empty() {
             *shown.entry("secrets or takes".to_owned()).or_default() += 1;
         }
@@ -340,6 +355,7 @@ fn drawn_fleets_show_every_kind_every_action_and_every_reason_to_wait() {
         "needs",
         "no_room",
         "secrets or takes",
+        "under a switch",
     ];
     for name in kinds.chain(rest) {
         let count = shown.get(name).copied().unwrap_or(0);

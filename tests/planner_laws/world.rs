@@ -10,6 +10,7 @@ use muster::model::manifest::{Manifest, ManifestState, Origin, Owned, OwnedState
 use muster::model::observation::{Answer, HostView, Observed};
 use muster::model::op::Probe;
 use muster::model::plan::{Plan, Take};
+use muster::model::target::{HostKey, SshTarget, Transport};
 use muster::plan::rollback::{self, RollbackInput, trace};
 use muster::plan::{PlanInput, plan};
 use muster::resource::desired::{DesiredHost, Entry};
@@ -39,7 +40,9 @@ impl World {
         let ids: Vec<HostId> = pretend.inventory.hosts.keys().cloned().collect();
         let machine = |(id, host): (&HostId, &crate::draw::DrawnHost)| {
             let mut machine = prepared(&host.before);
-            machine.paths.insert("/srv/.tmkms".into(), folder());
+            for path in ["/srv/.tmkms", "/etc/ssh", "/etc/ssh/sshd_config.d"] {
+                machine.paths.insert(path.into(), folder());
+            }
             (id.clone(), machine)
         };
         let machines = ids.iter().zip(&drawn.hosts).map(machine).collect();
@@ -53,6 +56,9 @@ impl World {
                 for (host, drawn) in pretend.inventory.hosts.values_mut().zip(&drawn.hosts) {
                     host.labels
                         .extend(drawn.site.map(|site| ("site".into(), site.into())));
+                    if drawn.is_remote {
+                        host.target.transport = over_ssh(host.id.as_str());
+                    }
                 }
                 pretend
             },
@@ -281,6 +287,18 @@ impl World {
         manifest.generation += 1;
         manifest
     }
+}
+
+/// The way to a host as `ops`, whose keys a drawn resource may change.
+fn over_ssh(address: &str) -> Transport {
+    Transport::Ssh(SshTarget {
+        address: address.to_owned(),
+        port: None,
+        user: Some("ops".to_owned()),
+        identity_file: None,
+        host_key: HostKey::KnownHosts,
+        via: None,
+    })
 }
 
 fn folder() -> Node {

@@ -9,7 +9,7 @@ use muster::model::id::{HostId, ResourceId};
 use muster::model::op::Op;
 use muster::model::plan::{HeldWhat, HeldWhy, Plan};
 use muster::rollout::replay;
-use muster::sim::{Deed, Happened};
+use muster::sim::{Deed, Happened, Station};
 
 use crate::trip::{End, Trip};
 
@@ -30,9 +30,11 @@ struct Course<'p> {
     halted: bool,
     down_before: BTreeSet<HostId>,
     open_waves: BTreeSet<usize>,
+    /// Hosts whose dead-man switch was armed, and of which nobody has said since what became of it.
+    armed: BTreeSet<HostId>,
 }
 
-/// Checks the course of a run: order, gates, budgets.
+/// Checks the course of a run: order, gates, budgets, switches.
 pub fn course(plan: &Plan, events: &[Event]) -> Result<(), Broken> {
     let waves = plan.waves.iter().enumerate();
     let mut course = Course {
@@ -48,6 +50,7 @@ pub fn course(plan: &Plan, events: &[Event]) -> Result<(), Broken> {
         halted: false,
         down_before: down_before(plan),
         open_waves: BTreeSet::new(),
+        armed: BTreeSet::new(),
     };
     events.iter().try_for_each(|event| course.take(event))
 }
@@ -83,6 +86,7 @@ impl Course<'_> {
                 self.may_be_down(&changes[0].host)?;
             }
             Event::Applied { change, .. } => {
+                self.may_be_done(change)?;
                 self.in_flight.remove(change);
                 self.applied.insert(change.clone());
                 self.passed
@@ -102,7 +106,10 @@ impl Course<'_> {
                 self.given_up.insert(change.host.clone());
                 self.lost.insert(change.host.clone());
             }
+            Event::Armed { host, .. } => drop(self.armed.insert(host.clone())),
+            Event::Confirmed { host } | Event::Unarmed { host } => drop(self.armed.remove(host)),
             Event::Restored { host, .. } => {
+                self.armed.remove(host);
                 self.in_flight.retain(|change| change.host != *host);
                 self.given_up.insert(host.clone());
                 self.lost.insert(host.clone());
@@ -115,9 +122,6 @@ impl Course<'_> {
             Event::GateSaid { gate, open, .. } => self.gate_said(gate, *open),
             Event::Interrupted => self.halted = true,
             Event::Locked { .. }
-            | Event::Armed { .. }
-            | Event::Confirmed { .. }
-            | Event::Unarmed { .. }
             | Event::HookSaid { .. }
             | Event::Checked { .. }
             | Event::Recorded { .. }
@@ -197,6 +201,18 @@ impl Course<'_> {
         Ok(())
     }
 
+    /// What may cut us off is done only once a new login has confirmed it.
+    fn may_be_done(&self, id: &ResourceId) -> Result<(), Broken> {
+        let switch = self.plan.switches.get(&id.host);
+        let is_under = switch.is_some_and(|switch| switch.changes.contains(id));
+        match is_under && self.armed.contains(&id.host) {
+            true => Err(format!(
+                "switch: {id} was done, and no new login had confirmed it"
+            )),
+            false => Ok(()),
+        }
+    }
+
     /// Counts the hosts at work, and those that are disrupted.
     fn may_be_down(&self, host: &HostId) -> Result<(), Broken> {
         let at_work: BTreeSet<&HostId> = self.in_flight.iter().map(|id| &id.host).collect();
@@ -241,6 +257,40 @@ pub fn replays(trip: &Trip<'_>, end: &End) -> Result<(), Broken> {
         Some(Event::Ended { outcome: said }) if said == outcome => Ok(()),
         other => Err(format!("replay: the journal ends with {other:?}")),
     }
+}
+
+/// What a dead-man switch put back is as it was before the run.
+pub fn put_back(
+    plan: &Plan,
+    events: &[Event],
+    before: &BTreeMap<HostId, Station>,
+    after: &BTreeMap<HostId, Station>,
+) -> Result<(), Broken> {
+    let host_of = |event: &Event| match event {
+        Event::Restored { host, .. } => Some(host.clone()),
+        _ => None,
+    };
+    for host in events.iter().filter_map(host_of) {
+        let Some(switch) = plan.switches.get(&host) else {
+            return Err(format!(
+                "switch: {host} was put back, and the plan has no switch for it"
+            ));
+        };
+        for path in &switch.restores.paths {
+            let at = |stations: &BTreeMap<HostId, Station>| {
+                let node = stations[&host].guarded.host.paths.get(path).cloned();
+                node.map(|node| (node.kind, node.owner, node.group, node.mode))
+            };
+            if at(before) != at(after) {
+                return Err(format!(
+                    "switch: {host} was put back, and {path} was {:?} and is {:?}",
+                    at(before),
+                    at(after)
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// No operation was done under an old token, and none had its effect more often than the plan has it.

@@ -20,6 +20,10 @@ pub struct Came {
     pub exits: Vec<Option<u8>>,
     pub undone: usize,
     pub shut: usize,
+    /// Dead-man switches: armed, confirmed by a new login, and come to their time.
+    pub armed: usize,
+    pub confirmed: usize,
+    pub restored: usize,
 }
 
 /// Runs a seed.
@@ -29,6 +33,7 @@ pub struct Came {
 pub fn run(seed: u64, keep: Option<&[usize]>) -> Result<Came, Broken> {
     let mut scene = scenario(seed, keep);
     let plan = scene.plan.clone();
+    let before = scene.world.hosts();
     let mut trip = Trip::new(&scene.world, &plan, "0123456789ab-1", secrets());
     let mut end = trip.begin(&mut Quiet);
     let mut exits = vec![exit(&end)];
@@ -42,6 +47,10 @@ pub fn run(seed: u64, keep: Option<&[usize]>) -> Result<Came, Broken> {
         end = trip.resume(&mut Quiet);
         exits.push(exit(&end));
         check(&scene, &trip, &end)?;
+    }
+    let is_touched = |fault: &Fault| matches!(fault.what, What::ByHand | What::OtherRun);
+    if !scene.faults.iter().any(is_touched) {
+        laws::put_back(&plan, &trip.events(), &before, &scene.world.hosts())?;
     }
     scene.world.heal();
     scene.world.pass(700).map_err(|error| error.to_string())?;
@@ -59,6 +68,9 @@ pub fn run(seed: u64, keep: Option<&[usize]>) -> Result<Came, Broken> {
         exits,
         undone: count(&|event| matches!(event, Event::Undone { error: None, .. })),
         shut: count(&|event| matches!(event, Event::GateSaid { open: false, .. })),
+        armed: count(&|event| matches!(event, Event::Armed { .. })),
+        confirmed: count(&|event| matches!(event, Event::Confirmed { .. })),
+        restored: count(&|event| matches!(event, Event::Restored { .. })),
     })
 }
 

@@ -160,6 +160,12 @@ fn shows(came: &[Came]) {
         ("resumed", count(|came| came.exits.len() > 1)),
         ("undone", count(|came| came.undone > 0)),
         ("with a gate that stays shut", count(|came| came.shut > 0)),
+        ("with a switch that is armed", count(|came| came.armed > 0)),
+        (
+            "with a switch that is confirmed",
+            count(|came| came.confirmed > 0),
+        ),
+        ("with a switch that puts back", count(|came| came.restored > 0)),
     ];
     eprintln!(
         "{} runs: {ops} ops, {struck} faults struck, {shown:?}, sessions end {exits:?}, runs end {ends:?}",

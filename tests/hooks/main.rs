@@ -1,16 +1,17 @@
-//! Hooks with real programs and a real HTTP server, around runs over a fleet in memory: when each is called, what it is told,
+//! Hooks with real programs and real web servers, around runs over a fleet in memory: when each is called, what it is told,
 //! what its failure stops, and that a resume calls none twice.
 
+mod server;
+#[path = "../support/mod.rs"]
 mod support;
+mod web;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpListener;
 use std::path::Path;
 
 use muster::apply::{Log, Progress, Run, Start, call_hook, drive};
 use muster::model::event::{Event, RunOutcome, Task};
-use muster::model::hook::{Call, Hook, Moment, Said};
+use muster::model::hook::{Call, Hook, Moment};
 use muster::model::plan::Plan;
 use muster::model::secret::Secret;
 use muster::ports::{HookSaid, Secrets};
@@ -333,102 +334,4 @@ fn a_program_that_does_not_end_is_ended_with_all_that_it_started() {
             .why
             .contains("cannot be started")
     );
-}
-
-/// Answers one request after the other with these statuses, and returns the requests.
-fn server(statuses: &'static [u16]) -> (u16, std::thread::JoinHandle<Vec<(String, String)>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let served = std::thread::spawn(move || {
-        let mut heard = Vec::new();
-        for status in statuses {
-            let (stream, _) = listener.accept().unwrap();
-            let mut reader = BufReader::new(stream.try_clone().unwrap());
-            let mut head = String::new();
-            while !head.ends_with("\r\n\r\n") {
-                assert!(reader.read_line(&mut head).unwrap() > 0);
-            }
-            let length = head.to_ascii_lowercase();
-            let length = length
-                .split("content-length: ")
-                .nth(1)
-                .unwrap()
-                .lines()
-                .next()
-                .unwrap()
-                .parse()
-                .unwrap();
-            let mut body = vec![0; length];
-            reader.read_exact(&mut body).unwrap();
-            heard.push((head, String::from_utf8(body).unwrap()));
-            let mut stream = stream;
-            write!(
-                stream,
-                "HTTP/1.1 {status} x\r\nContent-Length: 9\r\nConnection: close\r\n\r\nsay \u{1b}[2J\n"
-            )
-            .unwrap();
-        }
-        heard
-    });
-    (port, served)
-}
-
-fn webhook(port: u16, within_secs: u64) -> Hook {
-    let headers = [
-        ("x-plain".to_owned(), Said::Text("yes".to_owned())),
-        (
-            "authorization".to_owned(),
-            Said::Secret("env:TOKEN".parse().unwrap()),
-        ),
-    ];
-    let url = Said::Text(format!("http://127.0.0.1:{port}/tell?x=1"));
-    let mut hook = hook(
-        Moment::Failure,
-        Call::Webhook {
-            url,
-            headers: headers.into(),
-        },
-    );
-    hook.retry_within_secs = within_secs;
-    hook
-}
-
-fn token() -> Secrets {
-    Secrets::new([("env:TOKEN".parse().unwrap(), Secret::new("Bearer hunter2"))].into())
-}
-
-#[test]
-fn a_webhook_is_posted_with_its_headers_and_tried_again_until_it_is_heard() {
-    let (port, served) = server(&[503, 429, 204]);
-    let said = call(&webhook(port, 60), token());
-    assert_eq!(said.result, Ok(()), "{said:?}");
-    let heard = served.join().unwrap();
-    assert_eq!(heard.len(), 3);
-    let (head, body) = &heard[2];
-    assert!(head.starts_with("POST /tell?x=1 HTTP/1.1\r\n"), "{head}");
-    for part in [
-        "x-plain: yes",
-        "authorization: Bearer hunter2",
-        "content-type: application/json",
-    ] {
-        assert!(head.contains(part), "{part}: {head}");
-    }
-    assert_eq!(body, "{\"a\":1}");
-}
-
-#[test]
-fn a_webhook_that_is_refused_is_not_repeated_and_says_no_secret() {
-    let (port, served) = server(&[403]);
-    let said = call(&webhook(port, 60), token());
-    assert_eq!(said.result.as_ref().unwrap_err().why, "status 403");
-    assert_eq!(served.join().unwrap().len(), 1);
-    // Nobody listens there any more: tried until the time is up, and said so.
-    let said = call(&webhook(port, 5), token());
-    let why = said.result.unwrap_err().why;
-    assert!(
-        why.starts_with("no answer: ") && why.contains("tries in 5 s"),
-        "{why}"
-    );
-    let said = call(&webhook(port, 60), Secrets::default());
-    assert_eq!(said.result.unwrap_err().why, "its secret env:TOKEN was not read");
 }

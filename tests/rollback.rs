@@ -371,6 +371,15 @@ fn what_may_cut_us_off_is_taken_back_under_a_switch() {
     assert_eq!(switch.changes, ["file[/etc/ssh/x]@h1".parse().expect("an id")]);
     assert_eq!(switch.restores.paths, ["/etc/ssh/x".to_owned()].into());
     assert!(switch.restores.readers.contains("ssh.service"));
+
+    // Where no switch could take the rollback back, it stays, and the rest goes.
+    bed.fleet
+        .faults(|faults| faults.without_systemd.extend([host("h1")]));
+    let plan = bed.rollback(&done);
+    let why = HeldWhy::NoSwitch("the host has no systemd to take it back".to_owned());
+    assert_eq!(held(&plan), [("file[/etc/ssh/x]@h1".to_owned(), &why)]);
+    assert_eq!(actions(&plan), [("file[/a]@h1".to_owned(), Action::Delete)]);
+    assert!(plan.switches.is_empty());
 }
 
 /// A fleet on which `/b` fails, and whose policy undoes what was done before it.

@@ -59,6 +59,8 @@ pub struct Switch {
 pub struct Faults {
     /// Hosts that do not answer.
     pub unreachable: BTreeSet<HostId>,
+    /// Hosts without systemd.
+    pub without_systemd: BTreeSet<HostId>,
     /// Paths whose write fails.
     pub fails: BTreeSet<String>,
     /// Paths whose write does nothing and says that it did.
@@ -354,13 +356,15 @@ impl Transport for Fleet {
         Box::pin(async move {
             tokio::task::yield_now().await;
             self.reach(host)?;
+            let mut has_systemd = true;
+            self.faults(|faults| has_systemd = !faults.without_systemd.contains(host));
             let mut hosts = self.all();
             let state = hosts.entry(host.clone()).or_default();
             Ok(LookReply {
                 machine: Machine {
                     id: host.to_string(),
                     missing_tools: Vec::new(),
-                    has_systemd: true,
+                    has_systemd,
                 },
                 manifest: state
                     .manifest

@@ -4,12 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use muster::apply::{Errand, HostEnd, exec};
+use muster::clock::SystemClock;
+use muster::hooks::LocalHooks;
+use muster::ports::{Ports, Secrets};
 use muster::transport::shell::ShellError;
 use tokio::io::{AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::unbounded_channel;
 use tokio::sync::watch;
 
 use super::client::Client;
+use super::gate::{transport, val_1};
 use super::sshd::{Sshd, free_port, until};
 
 /// A listener that says one thing and then nothing, and counts who came.
@@ -153,6 +159,46 @@ async fn a_host_that_vanishes_is_noticed_by_keepalives() {
     };
     let (ran, ()) = tokio::join!(shell.run(&script, super::run::SOON), vanish);
     assert!(matches!(ran, Err(ShellError::Lost(_))), "{ran:?}");
+}
+
+/// A person asks for the end of a command on a host that has fallen silent: nobody may say that it stopped.
+#[tokio::test]
+async fn a_command_whose_end_nobody_sees_has_not_stopped() {
+    let sshd = Sshd::fresh();
+    let (port, silence) = relay(&sshd, 0).await;
+    let mut client = Client::of(&sshd);
+    client.target.port = Some(port);
+    client.knows(&format!("[127.0.0.1]:{port} {}\n", sshd.host_key()));
+    let transport = Arc::new(transport(&client));
+    let ports = Ports {
+        transport: transport.clone(),
+        clock: Arc::new(SystemClock),
+        hooks: Arc::new(LocalHooks::for_inventory("", Secrets::default())),
+    };
+    let began = sshd.path("began");
+    let errand = Errand {
+        run: "exec-1".parse().expect("a name"),
+        who: "alice@laptop".to_owned(),
+        fleet: "main".parse().expect("a name"),
+        hosts: [val_1()].into(),
+        command: format!("touch {}; sleep 30", began.display()),
+        deadline: Duration::from_secs(60),
+        is_read_only: true,
+        lease_secs: 60,
+        parallel: 1,
+    };
+    let (ask, mut asked) = unbounded_channel();
+    let vanish = async {
+        until("the command begins", || began.exists()).await;
+        silence.send(true).expect("the relay runs");
+        ask.send(()).expect("somebody hears it");
+    };
+    let run = exec(&errand, &ports, &*transport, &|_, _, _| {}, &mut asked);
+    let (ends, ()) = tokio::join!(run, vanish);
+    match &ends.expect("nobody else has the host")[&val_1()] {
+        HostEnd::Failed(why) => assert!(why.contains("nobody has seen its end"), "{why}"),
+        end => panic!("{end:?}"),
+    }
 }
 
 #[tokio::test]

@@ -22,11 +22,11 @@ const KEYED: Keyed = Keyed {
     edit: keyed::edit,
 };
 
-fn val_1() -> HostId {
+pub fn val_1() -> HostId {
     "val-1".parse().expect("a host id")
 }
 
-fn transport(client: &Client) -> FleetTransport {
+pub fn transport(client: &Client) -> FleetTransport {
     let target = Target {
         transport: Way::Ssh(client.target.clone()),
         sudo: client.sudo.clone(),

@@ -15,6 +15,7 @@ use crate::model::body::Body;
 use crate::model::code;
 use crate::model::diagnostic::{Diagnostic, Diagnostics, Sources};
 use crate::model::event::{Event, Task};
+use crate::model::holder::Grip;
 use crate::model::hook::Hook;
 use crate::model::id::{HostId, PlanId, RunId};
 use crate::model::op::Op;
@@ -384,11 +385,26 @@ pub fn taken(console: &mut Console, taken: &Taken) -> Exit {
     let found = taken.iter().fold(found, |found, (host, holder)| {
         found.because(format!("{host}: {holder}"))
     });
-    fail(
-        console,
-        found.hint("nothing was done; `muster lock status` says who has what"),
-    );
+    fail(console, found.hint(way_out(taken, &names)));
     Exit::Locked
+}
+
+/// Says what ends it: a run that was killed keeps its hosts for a while, and nobody else can know that it is over.
+fn way_out(taken: &Taken, names: &[&str]) -> String {
+    let any = |wanted: &[Grip]| taken.values().any(|holder| wanted.contains(&holder.grip));
+    let limit = names.join(",");
+    let by_force = format!("`muster lock break --limit {limit} --reason WHY`");
+    let what = if any(&[Grip::Reserved, Grip::Locked]) {
+        format!(
+            "if the run is over: what it reserved is free 10 minutes after it was last heard of, `muster resume` goes on with it, \
+             and {by_force} takes it from it at once"
+        )
+    } else if any(&[Grip::Held]) {
+        format!("a hold ends with `muster lock release` by its person, or with {by_force}")
+    } else {
+        "it ends by itself: try again".to_owned()
+    };
+    format!("nothing was done; {what}")
 }
 
 fn refused(console: &mut Console, refusal: &Refusal) -> Exit {

@@ -294,9 +294,22 @@ fn kill_before_the_journal_begins_leaves_nothing_to_resume_and_a_reservation_to_
     // What it had reserved stays so for ten minutes, unless somebody who knows better says that it is over.
     let ran = bed.project.muster(&["apply", "-y", "--no-input"]);
     assert_eq!(ran.code, 5, "{}", said(&ran));
+    let (host, who) = (bed.host(), said(&ran));
+    let by = regex::Regex::new(&format!(
+        r"{host}: reserved by run [0-9a-f]{{12}}-1 of \S+@\S+ for \d+ (s|min)\b"
+    ));
+    assert!(by.expect("a pattern").is_match(&who), "{who}");
+    let words = said(&ran).split_whitespace().collect::<Vec<_>>().join(" ");
+    let way = format!("`muster lock break --limit {host} --reason WHY`");
+    assert!(
+        words.contains(&way) && words.contains("10 minutes"),
+        "{way}: {words}"
+    );
     let ran = bed.project.muster(&[
         "lock",
         "break",
+        "--limit",
+        host,
         "--reason",
         "its controller was killed",
         "-y",

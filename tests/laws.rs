@@ -37,27 +37,16 @@ fn ops(
     fields: &[FieldChange],
     context: &Context<'_>,
 ) -> Vec<Op> {
-    if action != Action::Replace {
-        return spec.ops(&Step {
-            action,
-            before,
-            fields,
-            context: *context,
-        });
-    }
-    let mut ops = spec.ops(&Step {
-        action: Action::Delete,
+    let step = Step {
+        action,
         before,
-        fields: &[],
+        fields,
         context: *context,
-    });
-    ops.extend(spec.ops(&Step {
-        action: Action::Create,
-        before: &Observed::Absent,
-        fields: &[],
-        context: *context,
-    }));
-    ops
+    };
+    match action {
+        Action::Replace => spec.replace(&step),
+        Action::Create | Action::Update | Action::Delete | Action::Forget => spec.ops(&step),
+    }
 }
 
 /// One step as the planner would take it: its ops and its undo, and the manifest's entry after it.

@@ -27,7 +27,7 @@ use muster::plan::desire::desire;
 use muster::plan::{PlanInput, plan, values};
 use muster::ports::Secrets;
 use muster::report::{self, rehearsal::Heard};
-use muster::resource::KINDS;
+use muster::resource::tables;
 use muster::sim::fault::Fault;
 use muster::sim::{Deed, Host, Kind, Station, World};
 use serde::Deserialize;
@@ -93,7 +93,7 @@ impl Telling {
             "modules/app/module.toml",
             format!("{}\n[module]\nname = \"app\"\n", story.module),
         );
-        let kinds: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+        let kinds = tables();
         let modules = load::modules(&folder.path().join("modules"), &kinds);
         let modules_by_name = modules.value.expect("the module can be read");
         let names = modules_by_name.keys().cloned().collect();

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::model::change::{Action, Change, Keep};
 use crate::model::digest::Digest;
+use crate::model::engine::EngineOp;
 use crate::model::id::ResourceKey;
+use crate::model::inspected::Effect;
 use crate::model::manifest::{Origin, Owned, OwnedState, StartedWith};
 use crate::model::op::{Op, UnitVerb};
 use crate::model::plan::Take;
@@ -44,12 +46,10 @@ pub(super) fn intent(change: &Change, before: Option<&Owned>, start: Option<&str
 
 /// Says whether a change restarts or reloads something, which nothing that is there shows.
 pub(super) fn restarts(change: &Change) -> bool {
-    let is_restart = |op: &Op| {
-        let verb = match op {
-            Op::ControlUnit { verb, .. } => *verb,
-            _ => return false,
-        };
-        matches!(verb, UnitVerb::Restart | UnitVerb::Reload)
+    let is_restart = |op: &Op| match op {
+        Op::ControlUnit { verb, .. } => matches!(verb, UnitVerb::Restart | UnitVerb::Reload),
+        Op::Engine(EngineOp::Container { effect, .. }) => *effect == Effect::Restart,
+        _ => false,
     };
     change.action != Action::Delete && change.ops.iter().any(is_restart)
 }

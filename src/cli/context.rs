@@ -14,7 +14,7 @@ use crate::model::id::{HostId, ModuleName};
 use crate::model::inventory::Inventory;
 use crate::model::module::Module;
 use crate::plan::values::{self, Resolved};
-use crate::resource::KINDS;
+use crate::resource;
 
 /// The inventory and the modules.
 #[derive(Debug)]
@@ -41,8 +41,7 @@ impl Context {
         let modules = match discover::modules(global, &path) {
             Some(folder) => {
                 console.detail(&format!("modules: {}", folder.display()));
-                let kinds: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
-                load::modules(&folder, &kinds)
+                load::modules(&folder, &resource::tables())
             }
             None => {
                 console.note("modules: there is no folder `modules/` beside the inventory or here");
@@ -85,6 +84,13 @@ impl Context {
         let has_errors = diagnostics.has_errors();
         context.diagnostics = diagnostics;
         if has_errors { Err(Exit::Error) } else { Ok(context) }
+    }
+
+    /// Returns the texts of all files, and of what was rendered from them.
+    pub fn sources_with(&self, rendered: &Sources) -> Sources {
+        let mut sources = self.sources.clone();
+        sources.extend(rendered.clone());
+        sources
     }
 
     /// Returns the digests of all that a plan is made from: every file that was read, and every value that the environment or the

@@ -60,7 +60,7 @@ impl Args {
         let mut found = wished.diagnostics;
         let holes = wished.facts_holes.iter().filter(|hole| hole.host == self.host);
         found.extend(holes.map(|hole| self.hole(hole)));
-        console.diagnostics(&found, &context.sources);
+        console.diagnostics(&found, &context.sources_with(&wished.sources));
         let entries = wished
             .desired
             .hosts

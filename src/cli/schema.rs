@@ -5,6 +5,7 @@ use super::exit::Exit;
 use super::global::Global;
 use crate::load::schema;
 use crate::resource::KINDS;
+use crate::resource::project::{self, Compose};
 
 /// Print the JSON Schema of inventories or of modules, for editors
 #[derive(Debug, clap::Args)]
@@ -29,9 +30,11 @@ impl Args {
         let schema = match self.file {
             File::Inventory => schema::inventory(),
             File::Module => {
-                let kinds: Vec<schema::KindSchema<'_>> =
-                    KINDS.iter().map(|kind| (kind.name, kind.schema)).collect();
-                schema::module(&kinds)
+                let kinds = KINDS.iter().filter(|kind| kind.has_table);
+                let mut tables: Vec<schema::KindSchema<'_>> =
+                    kinds.map(|kind| (kind.name, kind.schema)).collect();
+                tables.push((project::NAME, |generator| generator.subschema_for::<Compose>()));
+                schema::module(&tables)
             }
         };
         console.data(&format!("{schema:#}\n"));

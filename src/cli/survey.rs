@@ -144,7 +144,7 @@ pub async fn survey(
     };
     let (wished, seen) = looked;
     if wished.diagnostics.has_errors() || !wished.diagnostics.is_empty() {
-        console.diagnostics(&wished.diagnostics, &context.sources);
+        console.diagnostics(&wished.diagnostics, &context.sources_with(&wished.sources));
     }
     if wished.diagnostics.has_errors() {
         return Err(Exit::Error);

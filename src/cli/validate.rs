@@ -8,7 +8,7 @@ use super::console::Console;
 use super::context::Context;
 use super::exit::Exit;
 use super::global::Global;
-use crate::model::diagnostic::Diagnostics;
+use crate::model::diagnostic::{Diagnostics, Sources};
 use crate::model::id::HostId;
 use crate::model::observation::FactsSeen;
 use crate::plan::desire::desire;
@@ -23,6 +23,7 @@ pub struct Args {}
 struct Checked {
     resources: usize,
     waiting: BTreeSet<HostId>,
+    sources: Sources,
 }
 
 impl Args {
@@ -37,7 +38,7 @@ impl Args {
         };
         let mut diagnostics = std::mem::take(&mut context.diagnostics);
         let checked = check(&context, &mut diagnostics);
-        console.diagnostics(&diagnostics, &context.sources);
+        console.diagnostics(&diagnostics, &context.sources_with(&checked.sources));
         conclude(&context, &checked, &diagnostics, console);
         if diagnostics.has_errors() {
             Exit::Error
@@ -63,6 +64,7 @@ fn check(context: &Context, diagnostics: &mut Diagnostics) -> Checked {
         return Checked {
             resources: 0,
             waiting: BTreeSet::new(),
+            sources: Sources::default(),
         };
     }
     let resolved = context.resolve(diagnostics);
@@ -70,6 +72,7 @@ fn check(context: &Context, diagnostics: &mut Diagnostics) -> Checked {
         return Checked {
             resources: 0,
             waiting: BTreeSet::new(),
+            sources: Sources::default(),
         };
     }
     let wished = desire(
@@ -83,6 +86,7 @@ fn check(context: &Context, diagnostics: &mut Diagnostics) -> Checked {
     Checked {
         resources,
         waiting: wished.facts_wanted,
+        sources: wished.sources,
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::model::body::Body;
 use crate::model::change::Shown;
 use crate::model::container::ContainerSpec;
-use crate::model::inspected::{Effect, EnvValue, Inspected};
+use crate::model::inspected::{EnvValue, Inspected};
 use crate::model::known::Known;
 
 use super::found::Found;
@@ -28,24 +28,21 @@ pub(super) fn compare(found: &mut Found, spec: &ContainerSpec, seen: &Inspected,
         let Some(body) = spec.environment.get(key) else {
             let of_image = seen.runs.environment.get(key);
             if is != of_image {
-                found.add(&field, shown(is), shown(of_image), Effect::Recreate);
+                found.add(&field, shown(is), shown(of_image));
             }
             continue;
         };
         match (is, wanted(spec, key, body, known)) {
-            (_, Wanted::Pending(output)) => {
-                found.add(&field, shown(is), Shown::Pending(output), Effect::Recreate)
-            }
+            (_, Wanted::Pending(output)) => found.add(&field, shown(is), Shown::Pending(output)),
             (Some(EnvValue::Public(is)), Wanted::Text(text)) if *is == text => {}
             (Some(EnvValue::Print(is)), Wanted::Print(print)) if *is == print => {}
-            (_, Wanted::Text(text)) => found.add(&field, shown(is), Shown::Text(text), Effect::Recreate),
-            (_, Wanted::Print(print)) => found.add(&field, shown(is), Shown::Secret(print), Effect::Recreate),
+            (_, Wanted::Text(text)) => found.add(&field, shown(is), Shown::Text(text)),
+            (_, Wanted::Print(print)) => found.add(&field, shown(is), Shown::Secret(print)),
             (Some(_), Wanted::Unknown) => found.uncompared.push(field),
             (None, Wanted::Unknown) => found.add(
                 &field,
                 Shown::Nothing,
                 Shown::Opaque("a value that is not shown".to_owned()),
-                Effect::Recreate,
             ),
         }
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::change::Shown;
 use crate::model::container::Settings;
 use crate::model::container_part::{Logging, Mount};
-use crate::model::inspected::{Effect, Inspected};
+use crate::model::inspected::Inspected;
 
 use super::found::Found;
 use super::show;
@@ -27,22 +27,8 @@ pub(super) fn mounts(found: &mut Found, is: &Settings, wanted: &Settings) {
         if !is_same {
             let shown =
                 |mount: Option<&Mount>| mount.map_or(Shown::Nothing, |mount| Shown::Text(mount.to_string()));
-            found.add(
-                &format!("volumes.{target}"),
-                shown(seen),
-                shown(must),
-                Effect::Recreate,
-            );
+            found.add(&format!("volumes.{target}"), shown(seen), shown(must));
         }
-    }
-}
-
-/// The engine alters a limit in place, but cannot take one away.
-fn in_place<T>(wanted: &Option<T>) -> Effect {
-    if wanted.is_some() {
-        Effect::Update
-    } else {
-        Effect::Recreate
     }
 }
 
@@ -57,13 +43,7 @@ pub(super) fn limits(found: &mut Found, is: &Settings, wanted: &Settings) {
         ),
     ];
     for (field, seen, must) in sizes {
-        found.option_by(
-            field,
-            seen.as_ref(),
-            must.as_ref(),
-            |bytes| show::bytes(*bytes),
-            in_place(&must),
-        );
+        found.option(field, seen.as_ref(), must.as_ref(), |bytes| show::bytes(*bytes));
     }
     // Where the kernel cannot bound swap the engine says -1 of what nobody asked for. An engine whose memory limit changes
     // keeps what it made of the old one.
@@ -71,41 +51,36 @@ pub(super) fn limits(found: &mut Found, is: &Settings, wanted: &Settings) {
         && (is.memory_swap_bytes == Some(-1) || is.memory_bytes != wanted.memory_bytes);
     if !is_engines {
         let shown = |bytes: &i64| u64::try_from(*bytes).map_or_else(|_| "no bound".to_owned(), show::bytes);
-        found.option_by(
+        found.option(
             "memswap_limit",
             is.memory_swap_bytes.as_ref(),
             wanted.memory_swap_bytes.as_ref(),
             shown,
-            in_place(&wanted.memory_swap_bytes),
         );
     }
-    found.option_by(
+    found.option(
         "cpus",
         is.nano_cpus.as_ref(),
         wanted.nano_cpus.as_ref(),
         |nanos| show::cpus(*nanos),
-        in_place(&wanted.nano_cpus),
     );
-    found.option_by(
+    found.option(
         "cpu_shares",
         is.cpu_shares.as_ref(),
         wanted.cpu_shares.as_ref(),
         u64::to_string,
-        in_place(&wanted.cpu_shares),
     );
-    found.option_by(
+    found.option(
         "cpuset",
         is.cpuset.as_ref(),
         wanted.cpuset.as_ref(),
         String::clone,
-        in_place(&wanted.cpuset),
     );
-    found.option_by(
+    found.option(
         "pids_limit",
         is.pids.as_ref(),
         wanted.pids.as_ref(),
         i64::to_string,
-        in_place(&wanted.pids),
     );
     found.option(
         "shm_size",
@@ -114,12 +89,7 @@ pub(super) fn limits(found: &mut Found, is: &Settings, wanted: &Settings) {
         |bytes| show::bytes(*bytes),
     );
     if is.oom_score_adj != wanted.oom_score_adj {
-        found.text(
-            "oom_score_adj",
-            is.oom_score_adj,
-            wanted.oom_score_adj,
-            Effect::Recreate,
-        );
+        found.text("oom_score_adj", is.oom_score_adj, wanted.oom_score_adj);
     }
     found.flag("oom_kill_disable", is.oom_kill_disable, wanted.oom_kill_disable);
 }
@@ -130,12 +100,7 @@ pub(super) fn devices(found: &mut Found, is: &Settings, wanted: &Settings) {
     });
     if is.device_requests != wanted.device_requests {
         let shown = |settings: &Settings| show::joined(settings.device_requests.iter());
-        found.add(
-            "deploy.resources.reservations.devices",
-            shown(is),
-            shown(wanted),
-            Effect::Recreate,
-        );
+        found.add("deploy.resources.reservations.devices", shown(is), shown(wanted));
     }
     found.set(
         "device_cgroup_rules",

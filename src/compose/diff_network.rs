@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::model::change::Shown;
 use crate::model::container::Settings;
 use crate::model::container_part::{Endpoint, NetworkMode};
-use crate::model::inspected::{Effect, Inspected};
+use crate::model::inspected::Inspected;
 
 use super::diff_process::is_peer;
 use super::found::Found;
@@ -17,12 +17,7 @@ pub(super) fn network(found: &mut Found, seen: &Inspected, wanted: &Settings) {
         (is, wanted) => is == wanted,
     };
     if !is_same_mode {
-        found.text(
-            "network_mode",
-            &is.network_mode,
-            &wanted.network_mode,
-            Effect::Recreate,
-        );
+        found.text("network_mode", &is.network_mode, &wanted.network_mode);
         return;
     }
     let names: BTreeSet<&String> = is.networks.keys().chain(wanted.networks.keys()).collect();
@@ -41,7 +36,6 @@ pub(super) fn network(found: &mut Found, seen: &Inspected, wanted: &Settings) {
                     &format!("networks.{name}"),
                     shown(seen.is_some()),
                     shown(seen.is_none()),
-                    Effect::Recreate,
                 );
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::model::container::Settings;
 use crate::model::container_part::{Health, NetworkMode};
-use crate::model::inspected::{Effect, Inspected};
+use crate::model::inspected::Inspected;
 
 use super::found::Found;
 use super::show;
@@ -30,7 +30,7 @@ pub(super) fn process(found: &mut Found, is: &Settings, wanted: &Settings) {
             .unwrap_or_else(|| "SIGTERM".to_owned())
     };
     if signal(is) != signal(wanted) {
-        found.text("stop_signal", signal(is), signal(wanted), Effect::Recreate);
+        found.text("stop_signal", signal(is), signal(wanted));
     }
     found.option(
         "stop_grace_period",
@@ -39,12 +39,7 @@ pub(super) fn process(found: &mut Found, is: &Settings, wanted: &Settings) {
         |secs| format!("{secs}s"),
     );
     if is.init.unwrap_or(false) != wanted.init.unwrap_or(false) {
-        found.text(
-            "init",
-            is.init.unwrap_or(false),
-            wanted.init.unwrap_or(false),
-            Effect::Recreate,
-        );
+        found.text("init", is.init.unwrap_or(false), wanted.init.unwrap_or(false));
     }
     found.flag("tty", is.tty, wanted.tty);
     found.flag("stdin_open", is.stdin_open, wanted.stdin_open);
@@ -60,7 +55,6 @@ pub(super) fn health(found: &mut Found, is: Option<&Health>, wanted: Option<&Hea
             "healthcheck.test",
             show::words(&seen.test),
             show::words(&must.test),
-            Effect::Recreate,
         );
     }
     let parts = [

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::change::Shown;
 use crate::model::container::{ContainerSpec, Settings};
 use crate::model::container_part::{Port, Restart};
-use crate::model::inspected::{Differences, Effect, Inspected};
+use crate::model::inspected::{Differences, Inspected};
 use crate::model::known::Known;
 
 use super::found::Found;
@@ -36,11 +36,10 @@ pub fn differences(spec: &ContainerSpec, seen: &Inspected, known: &Known) -> Dif
             "image",
             Shown::Text(before),
             Shown::Text(now.unwrap_or_else(|| spec.image.clone())),
-            Effect::Recreate,
         );
     }
     if seen.name != spec.name && !spec.former_names.contains(&seen.name) {
-        found.text("container_name", &seen.name, &spec.name, Effect::Recreate);
+        found.text("container_name", &seen.name, &spec.name);
     }
     let wanted = expected::settings(spec, &seen.runs);
     let is = &seen.settings;
@@ -69,7 +68,7 @@ pub fn differences(spec: &ContainerSpec, seen: &Inspected, known: &Known) -> Dif
         |value| value.clone(),
     );
     if is.restart != wanted.restart {
-        found.text("restart", is.restart, wanted.restart, Effect::Update);
+        found.text("restart", is.restart, wanted.restart);
     }
     diff_host::logging(&mut found, seen, wanted.logging.as_ref());
     diff_process::security(&mut found, is, &wanted);
@@ -108,7 +107,7 @@ fn state(found: &mut Found, spec: &ContainerSpec, seen: &Inspected) {
     let has_done = state.status == "exited" && state.exit_code == 0 && spec.settings.restart == Restart::No;
     if !state.is_running() {
         if !has_done {
-            found.text("state", show::state(state), "running", Effect::Restart);
+            found.text("state", show::state(state), "running");
         }
         return;
     }
@@ -125,7 +124,6 @@ fn state(found: &mut Found, spec: &ContainerSpec, seen: &Inspected) {
                 &format!("mounted.{path}"),
                 "as before its last change",
                 "as it is now",
-                Effect::Restart,
             );
         }
     }

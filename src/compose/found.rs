@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::change::{FieldChange, Shown};
-use crate::model::inspected::{ContainerChange, Effect};
+use crate::model::inspected::ContainerChange;
 
-use super::show;
+use super::{fields, show};
 
 /// What was found so far.
 #[derive(Default)]
@@ -15,21 +15,22 @@ pub(super) struct Found {
 }
 
 impl Found {
-    pub(super) fn add(&mut self, field: &str, before: Shown, after: Shown, effect: Effect) {
+    pub(super) fn add(&mut self, field: &str, before: Shown, after: Shown) {
         let field = FieldChange {
             field: field.to_owned(),
             before,
             after,
         };
+        debug_assert!(fields::is_listed(&field.field), "`{}` is listed", field.field);
+        let effect = fields::effect(&field);
         self.changes.push(ContainerChange { field, effect });
     }
 
-    pub(super) fn text(&mut self, field: &str, before: impl ToString, after: impl ToString, effect: Effect) {
+    pub(super) fn text(&mut self, field: &str, before: impl ToString, after: impl ToString) {
         self.add(
             field,
             Shown::Text(before.to_string()),
             Shown::Text(after.to_string()),
-            effect,
         );
     }
 
@@ -41,20 +42,9 @@ impl Found {
         wanted: Option<&T>,
         show: impl Fn(&T) -> String,
     ) {
-        self.option_by(field, is, wanted, show, Effect::Recreate);
-    }
-
-    pub(super) fn option_by<T: PartialEq + ?Sized>(
-        &mut self,
-        field: &str,
-        is: Option<&T>,
-        wanted: Option<&T>,
-        show: impl Fn(&T) -> String,
-        effect: Effect,
-    ) {
         if is != wanted {
             let shown = |value: Option<&T>| value.map_or(Shown::Nothing, |value| Shown::Text(show(value)));
-            self.add(field, shown(is), shown(wanted), effect);
+            self.add(field, shown(is), shown(wanted));
         }
     }
 
@@ -64,13 +54,13 @@ impl Found {
 
     pub(super) fn flag(&mut self, field: &str, is: bool, wanted: bool) {
         if is != wanted {
-            self.text(field, is, wanted, Effect::Recreate);
+            self.text(field, is, wanted);
         }
     }
 
     pub(super) fn set<T: ToString + Ord>(&mut self, field: &str, is: &BTreeSet<T>, wanted: &BTreeSet<T>) {
         if is != wanted {
-            self.add(field, show::set(is), show::set(wanted), Effect::Recreate);
+            self.add(field, show::set(is), show::set(wanted));
         }
     }
 
@@ -83,7 +73,7 @@ impl Found {
                     Shown::Text(list.join(", "))
                 }
             };
-            self.add(field, shown(is), shown(wanted), Effect::Recreate);
+            self.add(field, shown(is), shown(wanted));
         }
     }
 

@@ -16,6 +16,7 @@ mod differences;
 mod dotenv;
 mod environment;
 mod expected;
+mod fields;
 mod form;
 mod found;
 mod grant;
@@ -47,6 +48,7 @@ mod values;
 mod yaml;
 
 pub use differences::differences;
+pub use fields::{FIELDS, effect};
 pub use inspect::{Veil, inspected};
 pub use inspect_around::{image, network, volume};
 pub use interpolate::{Trouble, interpolate};

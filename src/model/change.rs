@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::diagnostic::Place;
 use super::digest::{Digest, Fingerprint};
+use super::engine::EngineOp;
 use super::gate::Gate;
 use super::id::{ModuleName, OutputRef, ResourceId, ResourceKey, RunId};
 use super::manifest::Owned;
@@ -265,7 +266,11 @@ impl Undo {
 
     /// Says whether the undo starts something, or lets it read its configuration again: what it consumes comes back first.
     pub fn starts(&self) -> bool {
-        let starts = |op: &Op| matches!(op, Op::ControlUnit { verb, .. } if *verb != UnitVerb::Stop);
+        let starts = |op: &Op| match op {
+            Op::ControlUnit { verb, .. } => *verb != UnitVerb::Stop,
+            Op::Engine(EngineOp::Container { .. }) => true,
+            _ => false,
+        };
         self.ops().is_some_and(|ops| ops.iter().any(starts))
     }
 }

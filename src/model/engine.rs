@@ -41,12 +41,16 @@ pub enum EngineOp {
     RemoveContainer(String),
     /// Makes a network that is not there.
     Network(NetworkSpec),
+    /// Makes a network anew that is not as it must be: what is attached to it is attached again. One that this run made stays.
+    RemakeNetwork(NetworkSpec),
     /// Removes a network that nobody is attached to.
     RemoveNetwork(String),
     /// Makes a volume that is not there.
     Volume(VolumeSpec),
     /// Removes a volume that nobody uses.
     RemoveVolume(String),
+    /// Takes an image's name away, and with its last name the image, which nobody may use.
+    RemoveImage(String),
 }
 
 /// Who asks a registry.
@@ -108,9 +112,11 @@ impl EngineOp {
             Self::Container { spec, .. } => spec.environment.values().collect(),
             Self::RemoveContainer(_)
             | Self::Network(_)
+            | Self::RemakeNetwork(_)
             | Self::RemoveNetwork(_)
             | Self::Volume(_)
-            | Self::RemoveVolume(_) => Vec::new(),
+            | Self::RemoveVolume(_)
+            | Self::RemoveImage(_) => Vec::new(),
         }
     }
 
@@ -124,9 +130,11 @@ impl EngineOp {
             Self::Container { spec, .. } => spec.environment.values_mut().collect(),
             Self::RemoveContainer(_)
             | Self::Network(_)
+            | Self::RemakeNetwork(_)
             | Self::RemoveNetwork(_)
             | Self::Volume(_)
-            | Self::RemoveVolume(_) => Vec::new(),
+            | Self::RemoveVolume(_)
+            | Self::RemoveImage(_) => Vec::new(),
         }
     }
 
@@ -144,6 +152,7 @@ impl EngineOp {
                     .saturating_add(300)
             }
             Self::RemoveContainer(_) => 1200,
+            Self::RemakeNetwork(_) | Self::RemoveImage(_) => 600,
             Self::Network(_) | Self::RemoveNetwork(_) | Self::Volume(_) | Self::RemoveVolume(_) => 180,
         }
     }
@@ -166,9 +175,11 @@ impl fmt::Display for EngineOp {
             },
             Self::RemoveContainer(name) => write!(f, "remove container {name}"),
             Self::Network(spec) => write!(f, "make network {}", spec.name),
+            Self::RemakeNetwork(spec) => write!(f, "make network {} anew", spec.name),
             Self::RemoveNetwork(name) => write!(f, "remove network {name}"),
             Self::Volume(spec) => write!(f, "make volume {}", spec.name),
             Self::RemoveVolume(name) => write!(f, "remove volume {name}"),
+            Self::RemoveImage(name) => write!(f, "remove image {name}"),
         }
     }
 }

@@ -45,8 +45,8 @@ pub struct NetworkSpec {
 }
 
 /// A part of a network's addresses.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct Subnet {
     /// The addresses, such as `172.30.0.0/24`.
     #[serde(skip_serializing_if = "Option::is_none")]

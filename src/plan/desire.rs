@@ -1,22 +1,25 @@
 //! Desire: inventory × modules × values × facts → what every host must be.
 
+mod compose;
 mod entry;
 mod expand;
 mod fleet;
 mod gates;
 mod link;
+mod place;
 mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::code;
-use crate::model::diagnostic::{Diagnostic, Diagnostics, Place};
-use crate::model::id::{HostId, ModuleName, ResourceId};
+use crate::model::diagnostic::{Diagnostic, Diagnostics, Place, Sources};
+use crate::model::id::{HostId, ModuleName, ResourceId, ResourceKey};
 use crate::model::inventory::{Host, Inventory, Use};
 use crate::model::module::{Declared, Module, Rule};
 use crate::model::observation::FactsSeen;
 use crate::resource::desired::{Desired, DesiredHost};
+use crate::resource::project;
 
 use super::scope::{Fleet, Scope};
 use super::template::Templates;
@@ -34,6 +37,8 @@ pub struct Wished {
     pub facts_holes: Vec<FactsHole>,
     /// What is wrong.
     pub diagnostics: Diagnostics,
+    /// Rendered texts that diagnostics point to, since no file that people wrote has that line.
+    pub sources: Sources,
 }
 
 /// A place at which a template reads facts that nobody has gathered.
@@ -70,6 +75,7 @@ pub fn desire(
         templates,
         wished: Wished::default(),
         raw: BTreeMap::new(),
+        projects: BTreeMap::new(),
     };
     let hosts: Vec<(&Host, Vec<(&Use, &Module)>)> = inventory
         .hosts
@@ -93,8 +99,10 @@ pub fn desire(
             .for_each(|(used, module)| wish.derive(host, used, module));
     }
     for (host, used) in &hosts {
+        let mut waiting = Vec::new();
         used.iter()
-            .for_each(|(used, module)| wish.declare(host, used, module));
+            .for_each(|(used, module)| wish.declare(host, used, module, &mut waiting));
+        waiting.iter().for_each(|project| wish.project(host, project));
         wish.attach_gates(host, used);
         let clashes = listeners::clashes(&wish.listeners(host, used));
         wish.wished.diagnostics.extend(clashes);
@@ -118,6 +126,8 @@ struct Wish<'a> {
     templates: BTreeMap<&'a ModuleName, Templates>,
     wished: Wished,
     raw: BTreeMap<ResourceId, Raw>,
+    /// The resources of each Compose project, by its host and its name.
+    projects: BTreeMap<(HostId, String), BTreeSet<ResourceKey>>,
 }
 
 impl<'a> Wish<'a> {
@@ -152,7 +162,13 @@ impl<'a> Wish<'a> {
         }
     }
 
-    fn declare(&mut self, host: &Host, used: &Use, module: &'a Module) {
+    fn declare(
+        &mut self,
+        host: &Host,
+        used: &'a Use,
+        module: &'a Module,
+        projects: &mut Vec<compose::Waiting<'a>>,
+    ) {
         let scope = self.scope(host, module);
         module
             .rules
@@ -168,7 +184,10 @@ impl<'a> Wish<'a> {
         }
         for declared in &module.declared {
             for (scope, body) in self.expand(host, used, module, &scope, declared, true) {
-                self.add(host, used, module, declared, &scope, body);
+                match declared.kind.as_str() == project::NAME {
+                    true => projects.push(compose::Waiting::new(used, module, declared, scope, body)),
+                    false => self.add(host, used, module, declared, &scope, body),
+                }
             }
         }
     }

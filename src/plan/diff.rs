@@ -109,6 +109,11 @@ impl HostDiff {
         if action == Action::Replace && (entry.protect || spec.never_deleted().is_some()) {
             return self.hold(input, key, HeldWhy::Protected);
         }
+        if let (Action::Replace, Some(why)) = (action, spec.never_replaced()) {
+            let fields: Vec<&str> = fields.iter().map(|change| change.field.as_str()).collect();
+            let why = format!("{} cannot change in place, and {why}", fields.join(", "));
+            return self.hold(input, key, HeldWhy::Kept(why));
+        }
         let reasons = reasons(spec, action, &fields, owned, &seen, consumed, lost_on);
         let step = Step {
             action,
@@ -382,8 +387,15 @@ fn differences(
             after,
         });
     }
-    fields.retain(|change| !entry.ignore.contains(&change.field));
+    fields.retain(|change| !entry.ignore.iter().any(|ignored| is_part(&change.field, ignored)));
     fields
+}
+
+/// Says whether a field is another one, or a part of it: `environment.LEVEL` of `environment`.
+pub(super) fn is_part(field: &str, whole: &str) -> bool {
+    field
+        .strip_prefix(whole)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 fn keep(
@@ -414,22 +426,7 @@ fn keep(
 fn ops(spec: &Spec, step: &Step<'_, Actual>) -> Vec<crate::model::op::Op> {
     match step.action {
         Action::Create | Action::Update | Action::Delete | Action::Forget => spec.ops(step),
-        Action::Replace => {
-            let delete = Step {
-                action: Action::Delete,
-                fields: &[],
-                ..*step
-            };
-            let create = Step {
-                action: Action::Create,
-                before: &Observed::Absent,
-                fields: &[],
-                ..*step
-            };
-            let mut ops = spec.ops(&delete);
-            ops.extend(spec.ops(&create));
-            ops
-        }
+        Action::Replace => spec.replace(step),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::model::id::{HostId, ResourceId, ResourceKey};
 use crate::model::selector::{Selector, Term};
-use crate::resource::KINDS;
+use crate::resource;
 
 /// A reference as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct Reference {
 impl Reference {
     /// Reads a reference; `None` where it is none.
     pub fn parse(text: &str) -> Option<Self> {
-        let is_kind = |word: &str| KINDS.iter().any(|kind| kind.name == word);
+        let is_kind = |word: &str| resource::referable().any(|kind| kind == word);
         let (first, rest) = text.split_once(':')?;
         if is_kind(first) && !rest.is_empty() {
             return Some(Self {
@@ -32,8 +32,11 @@ impl Reference {
         })
     }
 
-    /// Returns the one resource that is meant, seen from a host; `None` where several hosts are named.
+    /// Returns the one resource that is meant, seen from a host; `None` where several are.
     pub fn single(&self, here: &HostId) -> Option<ResourceId> {
+        if self.key.kind.as_str() == resource::project::NAME {
+            return None;
+        }
         match &self.hosts {
             None => Some(self.key.on(here)),
             Some(selector) => match selector.terms.as_slice() {

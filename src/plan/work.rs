@@ -314,6 +314,9 @@ pub(super) fn rank(id: &ResourceId) -> usize {
         "file",
         "settings",
         "sysctl",
+        "image",
+        "network",
+        "volume",
     ];
     order
         .iter()

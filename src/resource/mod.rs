@@ -30,6 +30,8 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned + JsonSchema {
     const KEPT_UNLESS_DELETE: bool = false;
     /// Whether it starts something and so may say `restart_on`.
     const STARTS: bool = false;
+    /// Whether a module has a table of it. Others come out of something that is declared as a whole.
+    const HAS_TABLE: bool = true;
 
     /// What is there, interpreted.
     type Actual: Clone + PartialEq + Serialize + DeserializeOwned;
@@ -90,6 +92,24 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned + JsonSchema {
     /// Returns the ops of a step, in order. The fields of the step are those that `compare` named, less those ignored.
     fn ops(&self, step: &Step<'_, Self::Actual>) -> Vec<Op>;
 
+    /// Returns the ops that replace what cannot change in place; `step` has the whole action.
+    fn replace(&self, step: &Step<'_, Self::Actual>) -> Vec<Op> {
+        let delete = Step {
+            action: Action::Delete,
+            fields: &[],
+            ..*step
+        };
+        let create = Step {
+            action: Action::Create,
+            before: &Observed::Absent,
+            fields: &[],
+            ..*step
+        };
+        let mut ops = self.ops(&delete);
+        ops.extend(self.ops(&create));
+        ops
+    }
+
     /// Returns how the step is undone.
     fn undo(&self, step: &Step<'_, Self::Actual>) -> Undo;
 
@@ -105,6 +125,11 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned + JsonSchema {
 
     /// Returns why this may never be deleted, if so: identity directories, the login account …
     fn never_deleted(&self) -> Option<String> {
+        None
+    }
+
+    /// Returns why this may never be replaced, if so: what it holds would go with it.
+    fn never_replaced(&self) -> Option<String> {
         None
     }
 
@@ -314,6 +339,7 @@ macro_rules! kinds {
                 fields: <$module::$kind as Kind>::FIELDS,
                 kept_unless_delete: <$module::$kind as Kind>::KEPT_UNLESS_DELETE,
                 starts: <$module::$kind as Kind>::STARTS,
+                has_table: <$module::$kind as Kind>::HAS_TABLE,
                 schema: |generator| generator.subschema_for::<$module::$kind>(),
             },)*
         ];
@@ -426,6 +452,18 @@ macro_rules! kinds {
                 })* }
             }
 
+            /// As [`Kind::replace`].
+            pub fn replace(&self, step: &Step<'_, Actual>) -> Vec<Op> {
+                match self { $(Self::$kind(spec) => {
+                    let before = step.before.clone().map(|actual| match actual {
+                        Actual::$kind(actual) => actual,
+                        #[allow(unreachable_patterns)]
+                        _ => unreachable!("a spec takes steps from what it read itself"),
+                    });
+                    spec.replace(&Step { action: step.action, before: &before, fields: step.fields, context: step.context })
+                })* }
+            }
+
             /// As [`Kind::undo`].
             pub fn undo(&self, step: &Step<'_, Actual>) -> Undo {
                 match self { $(Self::$kind(spec) => {
@@ -458,6 +496,11 @@ macro_rules! kinds {
             /// As [`Kind::never_deleted`].
             pub fn never_deleted(&self) -> Option<String> {
                 match self { $(Self::$kind(spec) => spec.never_deleted(),)* }
+            }
+
+            /// As [`Kind::never_replaced`].
+            pub fn never_replaced(&self) -> Option<String> {
+                match self { $(Self::$kind(spec) => spec.never_replaced(),)* }
             }
 
             /// As [`Kind::patience`].
@@ -572,6 +615,8 @@ pub struct KindInfo {
     pub kept_unless_delete: bool,
     /// As [`Kind::STARTS`].
     pub starts: bool,
+    /// As [`Kind::HAS_TABLE`].
+    pub has_table: bool,
     /// Makes the JSON schema of its table.
     pub schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
 }
@@ -579,12 +624,18 @@ pub struct KindInfo {
 mod account;
 mod authorized_keys;
 mod command;
+mod container;
 pub mod desired;
 mod directory;
+mod engine;
 mod file;
 mod group;
+mod image;
+mod network;
 mod package;
+pub mod part;
 mod path;
+pub mod project;
 mod sample;
 mod settings;
 pub mod since;
@@ -592,6 +643,7 @@ mod symlink;
 mod sysctl;
 mod unit;
 mod veil;
+mod volume;
 
 kinds! {
     file::File,
@@ -605,4 +657,19 @@ kinds! {
     settings::Settings,
     command::Command,
     authorized_keys::AuthorizedKeys,
+    image::Image,
+    network::Network,
+    volume::Volume,
+    container::Container,
+}
+
+/// The names of the tables that a module may have.
+pub fn tables() -> Vec<&'static str> {
+    let kinds = KINDS.iter().filter(|info| info.has_table).map(|info| info.name);
+    kinds.chain([project::NAME]).collect()
+}
+
+/// The names that a reference may begin with: those of the kinds, and of what stands for several resources.
+pub fn referable() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|info| info.name).chain([project::NAME])
 }

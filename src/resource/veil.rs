@@ -49,6 +49,47 @@ pub(super) fn is_as_declared(answer: &Answer, declared: &str) -> bool {
     }
 }
 
+/// The settings of a container in which people write words of their own, as JSON pointers.
+const WORDS: [&str; 5] = [
+    "/command",
+    "/entrypoint",
+    "/healthcheck/check/test",
+    "/labels",
+    "/logging/options",
+];
+
+/// Returns a container's settings with hidden words, where there are some that no declaration has; `None` where there are none.
+pub(super) fn told(settings: &Value, declared: &[Value], salt: Option<&[u8]>) -> Option<Value> {
+    let veil = Veil { salt };
+    let mut shown = settings.clone();
+    for pointer in WORDS {
+        let declared: Vec<&Value> = declared
+            .iter()
+            .filter_map(|declared| declared.pointer(pointer))
+            .collect();
+        let Some(there) = shown.pointer_mut(pointer) else {
+            continue;
+        };
+        let mut hidden = veil.value(there, &declared);
+        // What tools note of a container says who made it.
+        if let (Value::Object(there), Value::Object(hidden)) = (&*there, &mut hidden) {
+            let is_tools = |key: &str| key.starts_with("com.docker.") || key.starts_with("dev.muster.");
+            let noted = there.iter().filter(|(key, _)| is_tools(key));
+            hidden.extend(noted.map(|(key, value)| (key.clone(), value.clone())));
+        }
+        *there = hidden;
+    }
+    (shown != *settings).then_some(shown)
+}
+
+/// Returns the print of a value. Without a salt it would let the value be guessed; then all of them are one.
+pub(super) fn print(value: &str, salt: Option<&[u8]>) -> Fingerprint {
+    match salt {
+        Some(salt) => Fingerprint::of(salt, value.as_bytes()),
+        None => Fingerprint::of(b"", b""),
+    }
+}
+
 /// Returns a text with hidden values; `None` where nothing is to be hidden.
 fn content(path: &str, declared: &[&str], there: &str, salt: Option<&[u8]>) -> Option<String> {
     let veil = Veil { salt };
@@ -259,6 +300,24 @@ mod tests {
                 "what is declared is shown: {path}: {shown}"
             );
         }
+    }
+
+    #[test]
+    fn words_of_an_old_container_that_nobody_declares_are_hidden() {
+        let there = serde_json::json!({
+            "command": ["app", "--token", "hunter2-hunter2"], "entrypoint": ["sh"], "restart": "always",
+            "healthcheck": { "check": { "test": ["CMD-SHELL", "probe hunter2-hunter2"] } },
+            "labels": { "note": "hunter2-hunter2", "com.docker.compose.service": "app", "team": "ops" },
+            "logging": { "driver": "splunk", "options": { "splunk-token": "hunter2-hunter2" } }
+        });
+        let declared = serde_json::json!({ "command": ["app"], "labels": { "team": "else" } });
+        let shown = told(&there, std::slice::from_ref(&declared), Some(b"salt")).unwrap();
+        assert!(!shown.to_string().contains(OLD), "{shown}");
+        assert_eq!(shown["command"][0], "app");
+        assert_eq!(shown["labels"]["team"], "ops");
+        assert_eq!(shown["labels"]["com.docker.compose.service"], "app");
+        assert_eq!(shown["restart"], "always");
+        assert_eq!(told(&there, std::slice::from_ref(&there), None), None);
     }
 
     #[test]

@@ -59,6 +59,16 @@ impl Host {
                 }
                 self.engine.networks.remove(name);
             }
+            EngineOp::RemakeNetwork(spec) => {
+                self.engine.networks.insert(spec.name.clone(), spec.clone());
+            }
+            EngineOp::RemoveImage(name) => {
+                let uses = |container: &&Container| container.spec.image == *name;
+                if let Some(user) = self.engine.containers.values().find(uses) {
+                    return Err(format!("image {name} is used by {}", user.spec.name));
+                }
+                self.engine.images.remove(name);
+            }
             EngineOp::Volume(spec) => {
                 let made = self.engine.volumes.entry(spec.name.clone());
                 made.or_insert_with(|| spec.clone());

@@ -8,9 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::body::Body;
 use crate::model::change::{Action, Change, Undo};
+use crate::model::engine::EngineOp;
 use crate::model::id::{HostId, ResourceId};
 use crate::model::known::Known;
 use crate::model::manifest::{Manifest, Origin, Owned, OwnedState};
+use crate::model::network::NetworkSpec;
 use crate::model::observation::Observed;
 use crate::model::op::{Op, UnitVerb};
 use crate::model::plan::{Basis, Plan};
@@ -210,6 +212,7 @@ fn take_for_granted(host: &mut Host, changes: &[&Change]) {
             }
             _ => {}
         }
+        engine_parts(host, op, || Box::new(ops()));
         if let Op::ControlUnit {
             unit,
             verb: UnitVerb::Restart | UnitVerb::Reload,
@@ -229,10 +232,34 @@ fn take_for_granted_by(host: &mut Host, ops: &[Op]) {
         }
         owners(op).into_iter().for_each(|name| account(host, name));
         group_names(op).into_iter().for_each(|name| group(host, name));
+        engine_parts(host, op, || Box::new(std::iter::empty()));
         if let Op::EnableUnit { unit, .. } | Op::ControlUnit { unit, .. } = op
             && !host.paths.contains_key(&format!("/etc/systemd/system/{unit}"))
         {
             host.bring_unit(unit);
+        }
+    }
+}
+
+/// Lets an engine have the image and the networks of a container that nobody makes.
+fn engine_parts<'o>(host: &mut Host, op: &Op, ops: impl Fn() -> Box<dyn Iterator<Item = &'o Op> + 'o>) {
+    let Op::Engine(EngineOp::Container { spec, .. }) = op else {
+        return;
+    };
+    let is_pulled =
+        ops().any(|op| matches!(op, Op::Engine(EngineOp::Pull { image, .. }) if *image == spec.image));
+    if !is_pulled {
+        host.engine.images.insert(spec.image.clone());
+    }
+    for name in spec.settings.networks.keys() {
+        let is_made =
+            ops().any(|op| matches!(op, Op::Engine(EngineOp::Network(network)) if network.name == *name));
+        if !is_made {
+            let network = NetworkSpec {
+                name: name.clone(),
+                ..NetworkSpec::default()
+            };
+            host.engine.networks.entry(name.clone()).or_insert(network);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use muster::load::{self, Loaded, Overrides};
 use muster::model::diagnostic::Severity;
 use muster::model::id::ModuleName;
-use muster::resource::KINDS;
+use muster::resource::tables;
 
 /// Returns what is wrong with an inventory.
 pub fn inventory(text: &str) -> Vec<String> {
@@ -34,7 +34,7 @@ pub fn module(text: &str) -> Vec<String> {
             &format!("[module]\nname = \"{needed}\"\n"),
         );
     }
-    let kinds: Vec<&str> = KINDS.iter().map(|info| info.name).collect();
+    let kinds = tables();
     said(&load::modules(folder.path(), &kinds))
 }
 

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use muster::compose::keys::{SECTIONS, Section};
 use muster::model::code;
+use muster::resource::project::{self, Compose};
 use muster::resource::{KINDS, KindInfo};
 use serde_json::{Map, Value};
 
@@ -89,29 +90,43 @@ fn compose_section(page: &mut String, section: &Section) {
 /// Returns the page of all kinds.
 pub fn kinds() -> String {
     let mut page = KINDS_HEAD.to_owned();
-    let mut sorted: Vec<&KindInfo> = KINDS.iter().collect();
-    sorted.sort_by_key(|info| info.name);
-    for info in sorted {
-        kind(&mut page, info);
-    }
+    let of_kind = |info: &KindInfo| (info.name, info.schema, remarks(info));
+    let mut tables: Vec<Table> = KINDS.iter().map(of_kind).collect();
+    tables.push((
+        project::NAME,
+        |generator| generator.subschema_for::<Compose>(),
+        "It is no kind of its own: plans name what it becomes.".to_owned(),
+    ));
+    tables.sort_by_key(|(name, ..)| *name);
+    tables.iter().for_each(|table| section(&mut page, table));
     page
 }
 
-fn kind(page: &mut String, info: &KindInfo) {
+/// A table's name, how its schema is made, and what is said below it.
+type Table = (
+    &'static str,
+    fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
+    String,
+);
+
+fn section(page: &mut String, (name, schema, remarks): &Table) {
     let mut generator = schemars::SchemaGenerator::default();
-    let reference = (info.schema)(&mut generator);
+    let reference = schema(&mut generator);
     let definitions = generator.definitions().clone();
     let schema = resolve(reference.as_value(), &definitions);
     let description = schema["description"]
         .as_str()
-        .unwrap_or_else(|| panic!("`{}` has a doc comment", info.name));
-    write!(page, "\n## {}\n\n{description}\n\n", info.name).expect("writing to a String does not fail");
-    page.push_str("| key | value | default | meaning |\n| --- | --- | --- | --- |\n");
+        .unwrap_or_else(|| panic!("`{name}` has a doc comment"));
+    write!(page, "\n## {name}\n\n{description}\n\n").expect("writing to a String does not fail");
     let properties = schema["properties"].as_object().expect("a kind is a table");
-    for (key, property) in properties {
-        row(page, key, property, schema, &definitions);
+    if !properties.is_empty() {
+        page.push_str("| key | value | default | meaning |\n| --- | --- | --- | --- |\n");
+        for (key, property) in properties {
+            row(page, key, property, schema, &definitions);
+        }
+        page.push('\n');
     }
-    write!(page, "\n{}\n", remarks(info)).expect("writing to a String does not fail");
+    writeln!(page, "{remarks}").expect("writing to a String does not fail");
 }
 
 fn row(page: &mut String, key: &str, property: &Value, schema: &Value, definitions: &Map<String, Value>) {
@@ -147,10 +162,11 @@ fn remarks(info: &KindInfo) -> String {
     } else {
         ""
     };
-    format!(
-        "Compared and named in a plan: {}. {kept}{starts}",
-        fields.join(", ")
-    )
+    let compared = match fields.is_empty() {
+        true => "Nothing of it is compared but that it is there.".to_owned(),
+        false => format!("Compared and named in a plan: {}.", fields.join(", ")),
+    };
+    format!("{compared} {kept}{starts}")
 }
 
 /// Follows a reference to its definition.

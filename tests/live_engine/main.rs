@@ -7,6 +7,7 @@ mod fleet;
 mod bed;
 mod containers;
 mod module;
+mod project;
 mod pulls;
 mod registry;
 mod ways;

@@ -14,7 +14,7 @@ use muster::model::secret::SecretRef;
 use muster::plan::desire::desire;
 use muster::plan::values;
 use muster::resource::desired::{Desired, Entry};
-use muster::resource::{KINDS, Spec};
+use muster::resource::{Spec, tables};
 
 /// What came of an inventory.
 pub struct Rendered {
@@ -41,7 +41,7 @@ pub fn modules() -> &'static BTreeMap<ModuleName, Module> {
 }
 
 fn read() -> BTreeMap<ModuleName, Module> {
-    let kinds: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+    let kinds = tables();
     let loaded = load::modules(&super::root().join("modules"), &kinds);
     let wrong: Vec<String> = loaded.diagnostics.iter().map(said).collect();
     assert!(wrong.is_empty(), "modules load without a remark: {wrong:#?}");

@@ -2,6 +2,8 @@
 
 use crate::host::{self, Host};
 use muster::model::change::Action;
+use muster::model::engine::EngineOp;
+use muster::model::inspected::Effect;
 use muster::model::known::Known;
 use muster::model::observation::Observed;
 use muster::model::op::Op;
@@ -110,8 +112,55 @@ pub fn spec_of(kind: &str) -> BoxedStrategy<Value> {
                 .prop_map(|(keys, exclusive)| json!({ "user": "ops", "keys": keys, "exclusive": exclusive }))
                 .boxed()
         }
+        "image" => maybe(&["linux/amd64"]).prop_map(|platform| joined(json!({ "name": "app:1" }), json!({ "platform": platform }))).boxed(),
+        "network" => (any::<bool>(), maybe(&["172.30.0.0/24", "172.31.0.0/24"]), maybe(&["ops"]))
+            .prop_map(|(internal, subnet, team)| {
+                let subnets = subnet.map(|subnet| json!([{ "subnet": subnet }]));
+                let labels = team.map(|team| json!({ "team": team }));
+                joined(json!({ "name": "app_net", "internal": internal }), json!({ "subnets": subnets, "labels": labels }))
+            })
+            .boxed(),
+        "volume" => maybe(&["/srv/a", "/srv/b"])
+            .prop_map(|device| {
+                let options = device.map(|device| json!({ "type": "none", "o": "bind", "device": device }));
+                joined(json!({ "name": "app_data" }), json!({ "driver_opts": options }))
+            })
+            .boxed(),
+        "container" => container().boxed(),
         other => panic!("the kind `{other}` has no generator"),
     }
+}
+
+fn container() -> impl Strategy<Value = Value> {
+    let command = prop::option::of(select(&["run", "walk"]).prop_map(|word| json!([word])));
+    let restart = select(&["no", "always"]);
+    let limit = prop::option::of(select(&[64u64 << 20, 128 << 20]));
+    let env = (body(), body(), any::<bool>());
+    (
+        select(&["base:1", "base:2"]),
+        command,
+        restart,
+        limit,
+        env,
+        any::<bool>(),
+    )
+        .prop_map(
+            |(image, command, restart, limit, (open, shut, has_secret), sees)| {
+                let limits = limit.map(|bytes| json!({ "memory_bytes": bytes }));
+                let secret = has_secret.then(|| json!([{ "secret": "plain|env:PASS" }]));
+                let mounted = sees.then(|| json!({ "/etc/app": "0f" }));
+                let settings = joined(
+                    json!({ "restart": restart }),
+                    json!({ "command": command, "limits": limits }),
+                );
+                let environment = joined(json!({ "OPEN": open, "SHUT": shut }), json!({ "PASS": secret }));
+                let spec = json!({
+                    "project": "app", "service": "web", "number": 1, "name": "app-web-1", "image": image,
+                    "environment": environment, "public_env": ["OPEN"], "settings": settings,
+                });
+                json!({ "spec": joined(spec, json!({ "mounted": mounted })), "within_secs": 30 })
+            },
+        )
 }
 
 /// What may be there before: nothing, or something that a hand made.
@@ -133,6 +182,7 @@ pub fn hand_made() -> impl Strategy<Value = Vec<Hand>> {
             select(&["/etc/app", "/srv/app"]).prop_map(Hand::Link),
             Just(Hand::Keys),
             any::<bool>().prop_map(Hand::Unit),
+            select(&["base:1", "base:2"]).prop_map(Hand::Container),
         ],
         0..3,
     )
@@ -148,6 +198,8 @@ pub enum Hand {
     Keys,
     /// A start, or a stop, of both units.
     Unit(bool),
+    /// A container of this image, with a password in its environment that nobody knows of.
+    Container(&'static str),
 }
 
 /// A host on which a package brought a unit, an account is there, and hands were at work.
@@ -155,6 +207,7 @@ pub fn prepared(hands: &[Hand]) -> Host {
     let mut host = Host::new();
     host.salt = Some(host::SALT.to_vec());
     host.bring_unit("vendor.service");
+    host.engine.images.extend(["base:1", "base:2"].map(str::to_owned));
     let account = json!({ "name": "ops", "home": "/home/ops", "group": "users" });
     let spec = Spec::decode("account", &account).expect("a spec");
     let known = Known::default();
@@ -214,6 +267,17 @@ pub fn lay(host: &mut Host, hands: &[Hand]) {
                     "# theirs\nssh-rsa AAAAz z\nssh-rsa AAAAa a",
                 ),
             ],
+            Hand::Container(image) => {
+                let spec = json!({
+                    "project": "", "service": "", "number": 1, "name": "app-web-1", "image": image,
+                    "environment": { "OPEN": "by hand", "OLD": crate::host::SECRET }, "settings": {},
+                });
+                vec![Op::Engine(EngineOp::Container {
+                    spec: Box::new(serde_json::from_value(spec).expect("a container")),
+                    effect: Effect::Recreate,
+                    within_secs: 30,
+                })]
+            }
             Hand::Unit(active) => {
                 host.clock += 5;
                 let clock = host.clock;

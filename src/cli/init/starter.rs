@@ -333,8 +333,7 @@ mod tests {
     #[test]
     fn the_modules_take_every_value_of_a_filled_starter() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("modules");
-        let mut kinds: Vec<&str> = crate::resource::KINDS.iter().map(|kind| kind.name).collect();
-        kinds.extend(["unit", "authorized_keys", "settings", "command"]);
+        let kinds = crate::resource::tables();
         let modules = load::modules(&folder, &kinds).value.unwrap();
         for way in ways() {
             let text = text(&"gonka".parse().unwrap(), &way)

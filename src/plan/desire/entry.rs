@@ -10,10 +10,11 @@ use crate::model::diagnostic::{Diagnostic, did_you_mean};
 use crate::model::id::ResourceKey;
 use crate::model::inventory::{Host, Use};
 use crate::model::module::{Declared, Module};
+use crate::plan::diff::is_part;
 use crate::plan::scope::Scope;
 use crate::plan::template::RenderError;
 use crate::resource::desired::Entry;
-use crate::resource::{KINDS, Spec};
+use crate::resource::{Mistake, Spec};
 
 use super::{Raw, Wish, key_place};
 
@@ -65,59 +66,42 @@ impl<'a> Wish<'a> {
                 )
                 .at(key_place(declared, &field).clone(), "decides what exists"),
             },
-            Err(error) if error.contains("cut or changed by a filter") => Diagnostic::error(
-                code::SECRET_MANGLED,
-                format!("a `{}` of `{}`: {error}", declared.kind, host.id),
-            )
-            .at(declared.origin.clone(), "here")
-            .hint("print the secret as it is, or through `base64`, `json`, `shell` or `compose`"),
             Err(error) => {
-                let message = format!(
-                    "a `{}` of `{}` is not well declared: {error}",
-                    declared.kind, host.id
-                );
-                let field = error.split('`').nth(1).unwrap_or_default();
-                let kind = KINDS.iter().find(|kind| kind.name == declared.kind.as_str());
-                let hint = kind.and_then(|_| {
-                    error
-                        .contains("unknown field")
-                        .then(|| unknown_field_hint(&error))
-                        .flatten()
-                });
-                Diagnostic::error(code::BAD_RESOURCE, message)
-                    .at(key_place(declared, field).clone(), "here")
-                    .hint_opt(hint)
+                self.undecodable(host, declared, &error);
+                return None;
             }
         };
         self.wished.diagnostics.push(error);
         None
     }
 
-    fn check(&mut self, host: &Host, declared: &Declared, spec: &Spec, key: &ResourceKey) {
-        for mistake in spec.check() {
-            let message = format!("{key} on `{}`: {}", host.id, mistake.message);
-            let diagnostic = Diagnostic::error(code::BAD_RESOURCE, message);
-            let diagnostic = diagnostic
-                .at(key_place(declared, mistake.field).clone(), "here")
-                .hint_opt(mistake.hint);
-            self.wished.diagnostics.push(diagnostic);
-        }
-        let fields = spec.info().fields;
-        for field in declared
-            .shared
-            .ignore
-            .iter()
-            .filter(|field| !fields.contains(&field.as_str()))
-        {
-            let message = format!("{key} on `{}` has no field `{field}` to ignore", host.id);
-            let hint = format!("its fields are {}", fields.join(", "));
-            let place = key_place(declared, "ignore").clone();
-            self.wished.diagnostics.push(
-                Diagnostic::error(code::BAD_RESOURCE, message)
-                    .at(place, "here")
-                    .hint(hint),
+    /// Reports a table that does not fit its form.
+    pub(super) fn undecodable(&mut self, host: &Host, declared: &Declared, error: &str) {
+        let diagnostic = if error.contains("cut or changed by a filter") {
+            Diagnostic::error(
+                code::SECRET_MANGLED,
+                format!("a `{}` of `{}`: {error}", declared.kind, host.id),
+            )
+            .at(declared.origin.clone(), "here")
+            .hint("print the secret as it is, or through `base64`, `json`, `shell` or `compose`")
+        } else {
+            let message = format!(
+                "a `{}` of `{}` is not well declared: {error}",
+                declared.kind, host.id
             );
-        }
+            let field = error.split('`').nth(1).unwrap_or_default();
+            let is_unknown = error.contains("unknown field");
+            let hint = is_unknown.then(|| unknown_field_hint(error)).flatten();
+            Diagnostic::error(code::BAD_RESOURCE, message)
+                .at(key_place(declared, field).clone(), "here")
+                .hint_opt(hint)
+        };
+        self.wished.diagnostics.push(diagnostic);
+    }
+
+    fn check(&mut self, host: &Host, declared: &Declared, spec: &Spec, key: &ResourceKey) {
+        self.mistakes(host, declared, &key.to_string(), spec.check());
+        self.check_ignored(host, declared, &key.to_string(), spec.info().fields);
         if !declared.shared.restart_on.is_empty() && !spec.info().starts {
             let message = format!(
                 "{key} on `{}` starts nothing, so `restart_on` means nothing",
@@ -133,7 +117,44 @@ impl<'a> Wish<'a> {
         }
     }
 
-    fn references(&self, module: &Module, declared: &Declared, scope: &Scope) -> Result<Raw, RenderError> {
+    pub(super) fn mistakes(
+        &mut self,
+        host: &Host,
+        declared: &Declared,
+        subject: &str,
+        mistakes: Vec<Mistake>,
+    ) {
+        for mistake in mistakes {
+            let message = format!("{subject} on `{}`: {}", host.id, mistake.message);
+            let diagnostic = Diagnostic::error(code::BAD_RESOURCE, message);
+            let diagnostic = diagnostic
+                .at(key_place(declared, mistake.field).clone(), "here")
+                .hint_opt(mistake.hint);
+            self.wished.diagnostics.push(diagnostic);
+        }
+    }
+
+    /// Refuses to leave a field to others that is none. A part of one may be left too: `environment.LEVEL`.
+    pub(super) fn check_ignored(&mut self, host: &Host, declared: &Declared, subject: &str, fields: &[&str]) {
+        let is_field = |name: &str| fields.iter().any(|field| is_part(name, field));
+        for field in declared.shared.ignore.iter().filter(|name| !is_field(name)) {
+            let message = format!("{subject} on `{}` has no field `{field}` to ignore", host.id);
+            let hint = format!("its fields are {}", fields.join(", "));
+            let place = key_place(declared, "ignore").clone();
+            self.wished.diagnostics.push(
+                Diagnostic::error(code::BAD_RESOURCE, message)
+                    .at(place, "here")
+                    .hint(hint),
+            );
+        }
+    }
+
+    pub(super) fn references(
+        &self,
+        module: &Module,
+        declared: &Declared,
+        scope: &Scope,
+    ) -> Result<Raw, RenderError> {
         let templates = &self.templates[&module.name];
         let scope = scope.value();
         let render = |key: &str, texts: &[String]| {
@@ -156,7 +177,7 @@ impl<'a> Wish<'a> {
     }
 
     /// Adds an entry, or joins it with one that does not contradict it; two that do are one error that names both lines.
-    fn merge(&mut self, host: &Host, key: ResourceKey, entry: Entry, raw: Raw) {
+    pub(super) fn merge(&mut self, host: &Host, key: ResourceKey, entry: Entry, raw: Raw) {
         let entries = &mut self
             .wished
             .desired

@@ -113,7 +113,7 @@ impl<'a> Wish<'a> {
     }
 
     /// Returns the content that `template` or `source` names.
-    fn content(
+    pub(super) fn content(
         &self,
         module: &Module,
         scope: &Scope,

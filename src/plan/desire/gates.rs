@@ -9,6 +9,7 @@ use crate::model::inventory::{Host, Use};
 use crate::model::module::{Declared, Module};
 use crate::plan::listeners;
 use crate::plan::reference::Reference;
+use crate::resource::project;
 
 use super::{Wish, key_place};
 
@@ -54,6 +55,30 @@ impl<'a> Wish<'a> {
     }
 
     fn attach_gate(&mut self, host: &Host, declared: &Declared, after: &str, gate: Gate) {
+        let target = Reference::parse(after).filter(|reference| reference.hosts.is_none());
+        let is_project = |reference: &Reference| reference.key.kind.as_str() == project::NAME;
+        let mut ids = match &target {
+            Some(reference) => self.named(&host.id, &reference.key),
+            None => Vec::new(),
+        };
+        // A project is up when its containers are.
+        if target.as_ref().is_some_and(is_project) {
+            ids.retain(|id| {
+                self.wished
+                    .desired
+                    .get(id)
+                    .is_some_and(|entry| entry.spec.info().starts)
+            });
+        }
+        if ids.is_empty() {
+            let message = format!(
+                "the gate comes after `{after}`, which is not declared for `{}`",
+                host.id
+            );
+            let place = key_place(declared, "after").clone();
+            let found = Diagnostic::error(code::NO_SUCH_RESOURCE, message);
+            self.wished.diagnostics.push(found.at(place, "here"));
+        }
         let entries = &mut self
             .wished
             .desired
@@ -61,18 +86,9 @@ impl<'a> Wish<'a> {
             .entry(host.id.clone())
             .or_default()
             .entries;
-        let target = Reference::parse(after).filter(|reference| reference.hosts.is_none());
-        match target.and_then(|reference| entries.get_mut(&reference.key)) {
-            Some(entry) => entry.gates.push(gate),
-            None => {
-                let message = format!(
-                    "the gate comes after `{after}`, which is not declared for `{}`",
-                    host.id
-                );
-                let place = key_place(declared, "after").clone();
-                self.wished
-                    .diagnostics
-                    .push(Diagnostic::error(code::NO_SUCH_RESOURCE, message).at(place, "here"));
+        for id in ids {
+            if let Some(entry) = entries.get_mut(&id.key) {
+                entry.gates.push(gate.clone());
             }
         }
     }

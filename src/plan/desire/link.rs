@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use crate::model::code;
 use crate::model::diagnostic::{Diagnostic, Place, did_you_mean};
-use crate::model::id::{HostId, ResourceId};
+use crate::model::id::{HostId, ResourceId, ResourceKey};
 use crate::model::selector::Field;
 use crate::plan::reference::Reference;
-use crate::resource::KINDS;
+use crate::resource::{self, project};
 
 use super::Wish;
 
@@ -33,8 +33,7 @@ impl<'a> Wish<'a> {
     fn meant(&self, id: &ResourceId, text: &str) -> Result<Vec<ResourceId>, Box<Diagnostic>> {
         let reference = Reference::parse(text).ok_or_else(|| {
             let message = format!("`{text}` of {id} is not a reference");
-            let kinds = KINDS.iter().map(|kind| kind.name);
-            let hint = did_you_mean(text.split(':').next().unwrap_or_default(), kinds);
+            let hint = did_you_mean(text.split(':').next().unwrap_or_default(), resource::referable());
             let forms = "write `kind:name`, `@group:kind:name` or `host:kind:name`";
             let hint = hint.unwrap_or_else(|| forms.to_owned());
             Box::new(Diagnostic::error(code::BAD_REFERENCE, message).hint(hint))
@@ -58,23 +57,44 @@ impl<'a> Wish<'a> {
                 })?
             }
         };
-        let ids = hosts.iter().map(|host| reference.key.on(host));
-        let ids: Vec<ResourceId> = ids.filter(|id| self.wished.desired.get(id).is_some()).collect();
+        let ids = hosts.iter().flat_map(|host| self.named(host, &reference.key));
+        let ids: Vec<ResourceId> = ids.collect();
         if !ids.is_empty() || hosts.iter().any(|host| self.is_partial(host)) {
             return Ok(ids);
         }
         let message = format!("{id} refers to {}, which is not declared there", reference.key);
-        let names: Vec<String> = hosts
-            .iter()
-            .filter_map(|host| self.wished.desired.hosts.get(host))
-            .flat_map(|host| host.entries.keys())
-            .filter(|key| key.kind == reference.key.kind)
-            .map(|key| key.name.clone())
-            .collect();
+        let names = self.names_of(&hosts, reference.key.kind.as_str());
         let hint = did_you_mean(&reference.key.name, names.iter().map(String::as_str));
         Err(Box::new(
             Diagnostic::error(code::NO_SUCH_RESOURCE, message).hint_opt(hint),
         ))
+    }
+
+    /// Returns what a name means on a host: one resource, or all of a project.
+    pub(super) fn named(&self, host: &HostId, key: &ResourceKey) -> Vec<ResourceId> {
+        if key.kind.as_str() == project::NAME {
+            let of_project = self.projects.get(&(host.clone(), key.name.clone()));
+            let keys = of_project.into_iter().flatten();
+            return keys.map(|key| key.on(host)).collect();
+        }
+        let id = key.on(host);
+        let is_there = self.wished.desired.get(&id).is_some();
+        is_there.then_some(id).into_iter().collect()
+    }
+
+    fn names_of(&self, hosts: &BTreeSet<HostId>, kind: &str) -> Vec<String> {
+        let projects = self.projects.keys();
+        let projects = projects
+            .filter(|(host, _)| kind == project::NAME && hosts.contains(host))
+            .map(|(_, name)| name.clone());
+        let declared = hosts
+            .iter()
+            .filter_map(|host| self.wished.desired.hosts.get(host));
+        let keys = declared.flat_map(|host| host.entries.keys());
+        let names = keys
+            .filter(|key| key.kind.as_str() == kind)
+            .map(|key| key.name.clone());
+        projects.chain(names).collect()
     }
 
     /// Says whether a host's resources are not all declared, so that a missing one is no mistake.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bollard::auth::DockerCredentials;
 use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest, VolumeCreateRequest};
-use bollard::query_parameters::RemoveVolumeOptions;
+use bollard::query_parameters::{RemoveImageOptions, RemoveVolumeOptions};
 
 use crate::model::body::{Body, HoleError};
 use crate::model::engine::{EngineOp, Login};
@@ -80,6 +80,7 @@ impl Engine {
                 (means.ask)().await?;
                 Ok(self.docker.create_network(network(spec)).await.map(drop)?)
             }
+            EngineOp::RemakeNetwork(spec) => self.remake_network(network(spec), means).await,
             EngineOp::RemoveNetwork(name) => {
                 (means.ask)().await?;
                 self.gone(self.docker.remove_network(name).await)
@@ -94,6 +95,14 @@ impl Engine {
             EngineOp::RemoveVolume(name) => {
                 (means.ask)().await?;
                 self.gone(self.docker.remove_volume(name, None::<RemoveVolumeOptions>).await)
+            }
+            EngineOp::RemoveImage(name) => {
+                (means.ask)().await?;
+                let removed = self
+                    .docker
+                    .remove_image(name, None::<RemoveImageOptions>, None)
+                    .await;
+                self.gone(removed.map(drop))
             }
         }
     }

@@ -25,7 +25,7 @@ const GRACE_SECS: u64 = 10;
 /// How many steps there can be. More is a circle.
 const STEPS_MAX: usize = 24;
 /// The pause between two looks at a container that proves itself.
-const PAUSE: Duration = Duration::from_millis(500);
+pub(super) const PAUSE: Duration = Duration::from_millis(500);
 /// How many lines of a log are shown.
 const LOG_LINES: usize = 30;
 /// How much of a log is kept while it is read.
@@ -88,6 +88,9 @@ impl Converge<'_> {
             effect: self.effect,
             run: self.run,
         };
+        if self.effect == Effect::Recreate {
+            self.await_needs().await?;
+        }
         for _ in 0..STEPS_MAX {
             let scene = self.scene().await?;
             match wanted.next(&scene) {
@@ -337,7 +340,7 @@ fn absent_is_good(result: Result<(), bollard::errors::Error>) -> Result<(), Conv
 }
 
 /// Says how a container stands, for people.
-fn told(state: &State) -> String {
+pub(super) fn told(state: &State) -> String {
     let oom = if state.is_oom_killed {
         ", killed for want of memory"
     } else {

@@ -5,6 +5,8 @@ mod converge;
 mod create;
 mod image;
 mod look;
+mod needs;
+mod network;
 mod next;
 mod wire;
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::container::{ContainerSpec, LABEL_DIGEST};
+use crate::model::container::{Condition, ContainerSpec, LABEL_DIGEST};
 use crate::model::container_part::{MountFrom, NetworkMode, Restart};
 use crate::model::inspected::{Effect, State};
 
@@ -169,6 +169,27 @@ pub(super) fn proof(restart: Restart, state: &State, secs: u64, restarts_before:
         ("running", _) if secs >= SETTLED_SECS => Proof::Good,
         ("restarting", _) if state.restarts > restarts_before + 1 => Proof::Failed,
         _ => Proof::Waits,
+    }
+}
+
+/// Judges what a container needs of a service, by how that service's containers stand.
+pub(super) fn need(condition: Condition, states: &[State]) -> Proof {
+    let one = |state: &State| match (condition, state.status.as_str(), state.health.as_deref()) {
+        (_, "created", _) => Proof::Waits,
+        (Condition::Started, "running" | "restarting" | "paused", _) => Proof::Good,
+        (Condition::Healthy, "running", Some("healthy")) => Proof::Good,
+        (Condition::Healthy, "running", Some("starting")) => Proof::Waits,
+        (Condition::Started | Condition::Completed, "exited", _) if state.exit_code == 0 => Proof::Good,
+        (Condition::Healthy | Condition::Completed, "restarting", _) => Proof::Waits,
+        (Condition::Completed, "running", _) => Proof::Waits,
+        _ => Proof::Failed,
+    };
+    let proofs: Vec<Proof> = states.iter().map(one).collect();
+    match proofs.as_slice() {
+        [] => Proof::Failed,
+        proofs if proofs.contains(&Proof::Failed) => Proof::Failed,
+        proofs if proofs.contains(&Proof::Waits) => Proof::Waits,
+        _ => Proof::Good,
     }
 }
 
@@ -361,6 +382,38 @@ mod tests {
             wanted(Effect::Update).next(&scene),
             Next::Update("old".to_owned())
         );
+    }
+
+    #[test]
+    fn need_is_met_when_all_containers_of_the_service_meet_it() {
+        let state = |status: &str, health: Option<&str>, exit_code| State {
+            status: status.to_owned(),
+            health: health.map(str::to_owned),
+            exit_code,
+            ..State::default()
+        };
+        let (up, well, ill) = (
+            state("running", None, 0),
+            state("running", Some("healthy"), 0),
+            state("running", Some("unhealthy"), 0),
+        );
+        let (done, broken) = (state("exited", None, 0), state("exited", None, 1));
+        let of = |condition, states: &[&State]| {
+            need(condition, &states.iter().copied().cloned().collect::<Vec<_>>())
+        };
+        assert_eq!(of(Condition::Started, &[&up]), Proof::Good);
+        assert_eq!(of(Condition::Started, &[&up, &broken]), Proof::Failed);
+        assert_eq!(of(Condition::Started, &[]), Proof::Failed);
+        assert_eq!(of(Condition::Healthy, &[&well, &well]), Proof::Good);
+        assert_eq!(of(Condition::Healthy, &[&well, &ill]), Proof::Failed);
+        assert_eq!(
+            of(Condition::Healthy, &[&state("running", Some("starting"), 0)]),
+            Proof::Waits
+        );
+        assert_eq!(of(Condition::Healthy, &[&up]), Proof::Failed);
+        assert_eq!(of(Condition::Completed, &[&up]), Proof::Waits);
+        assert_eq!(of(Condition::Completed, &[&done]), Proof::Good);
+        assert_eq!(of(Condition::Completed, &[&broken]), Proof::Failed);
     }
 
     #[test]

@@ -72,6 +72,14 @@ pub trait Transport: Send + Sync {
         request: &'a LockRequest,
     ) -> BoxFuture<'a, Result<Fence, LockError>>;
 
+    /// Takes a host's lock as [`Self::lock`] does, and looks at the host in the same exec.
+    fn lock_and_look<'a>(
+        &'a self,
+        host: &'a HostId,
+        request: &'a LockRequest,
+        look: &'a LookRequest,
+    ) -> BoxFuture<'a, Result<(Fence, LookReply), LockError>>;
+
     /// Extends the lease of a lock that this run holds.
     fn renew<'a>(&'a self, host: &'a HostId, fence: &'a Fence) -> BoxFuture<'a, Result<(), LockError>>;
 
@@ -87,6 +95,14 @@ pub trait Transport: Send + Sync {
 
     /// Writes entries of the manifest, or removes them (`None`), under the host's guard.
     fn record<'a>(
+        &'a self,
+        host: &'a HostId,
+        fence: &'a Fence,
+        entries: &'a BTreeMap<ResourceKey, Option<Owned>>,
+    ) -> BoxFuture<'a, Result<(), PerformError>>;
+
+    /// Writes entries as [`Self::record`] does, and frees the lock in the same exec: nothing more is done on the host.
+    fn conclude<'a>(
         &'a self,
         host: &'a HostId,
         fence: &'a Fence,

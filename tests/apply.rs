@@ -129,6 +129,64 @@ fn owned(fleet: &Fleet, name: &str, key: &str) -> Option<(OwnedState, Origin)> {
     })
 }
 
+/// A journal that notes who has which host when a change begins.
+struct Watched<'f> {
+    fleet: &'f Fleet,
+    journal: Journal,
+    seen: Vec<String>,
+}
+
+impl Log for Watched<'_> {
+    fn append(&mut self, at: jiff::Timestamp, event: &Event) -> Result<(), StoreError> {
+        if let Event::Began { changes } = event {
+            let has = |name: &str| self.fleet.host(name, |host| host.locked_by.is_some());
+            let locked: Vec<&str> = ["h1", "h2"].into_iter().filter(|name| has(name)).collect();
+            self.seen
+                .push(format!("{}: {}", changes[0].key, locked.join(" ")));
+        }
+        self.journal.append(at, event)
+    }
+}
+
+#[test]
+fn a_host_is_given_back_after_its_last_change_and_not_at_the_end() {
+    let fleet = Fleet::default();
+    let plan = Builder::new()
+        .wave(1, [file("file[/a]@h1", &[]), file("file[/b]@h2", &[])])
+        .wave(1, [file("file[/c]@h2", &[])])
+        .plan;
+    // What a host heard last may be lost; its manifest says that it was done.
+    for lost in [BTreeSet::new(), BTreeSet::from([host("h1"), host("h2")])] {
+        fleet.faults(|faults| faults.lost_endings = lost);
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut watched = Watched {
+            fleet: &fleet,
+            journal: Journal::create(folder.path(), &header(&plan)).expect("a journal"),
+            seen: Vec::new(),
+        };
+        let (run, mut quiet, mut interrupts) = (run(&plan, &fleet), Quiet, silent());
+        let driven = drive(
+            &run,
+            Rollout::new(&plan),
+            Start::default(),
+            &mut watched,
+            &mut interrupts,
+            &mut quiet,
+        );
+        let outcome = block_on(driven).expect("the journal can be written");
+        assert_eq!((outcome.exit, outcome.applied), (0, 3), "{outcome:?}");
+        assert_eq!(watched.seen, ["file[/a]: h1 h2", "file[/b]: h2", "file[/c]: h2"]);
+        assert!(fleet.host("h2", |host| host.locked_by.is_none()));
+        assert_eq!(
+            owned(&fleet, "h2", "file[/c]"),
+            Some((OwnedState::Done, Origin::Made)),
+            "its last entry is written"
+        );
+        fleet.host("h1", |host| *host = Default::default());
+        fleet.host("h2", |host| *host = Default::default());
+    }
+}
+
 fn two_hosts() -> Plan {
     Builder::new()
         .policy(|policy| policy.failures_max = 5)

@@ -83,7 +83,7 @@ const SUM: &str = "Plan: 1 to create, 0 to change, 0 to replace, 0 to delete on 
 fn a_saved_plan_is_shown_in_every_form() {
     let folder = tempfile::tempdir().unwrap();
     let made = Made::now("2026-11-21T08:00:00Z".parse().unwrap());
-    let saved = muster::store::plan::save(&plan(), made, folder.path()).unwrap();
+    let saved = muster::store::plan::save(plan(), made, folder.path()).unwrap();
     let path = saved.path.to_str().unwrap();
     let show = |more: &[&str]| {
         let (code, out, err) = output(muster(folder.path(), &[&["show", path], more].concat()));
@@ -111,7 +111,7 @@ fn a_saved_plan_is_shown_in_every_form() {
 fn an_edited_plan_is_not_shown() {
     let folder = tempfile::tempdir().unwrap();
     let made = Made::now("2026-11-21T08:00:00Z".parse().unwrap());
-    let saved = muster::store::plan::save(&plan(), made, folder.path()).unwrap();
+    let saved = muster::store::plan::save(plan(), made, folder.path()).unwrap();
     let text = std::fs::read_to_string(&saved.path).unwrap();
     std::fs::write(
         &saved.path,

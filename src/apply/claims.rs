@@ -6,8 +6,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use futures_util::future::join_all;
-use futures_util::stream::FuturesUnordered;
+use futures_util::stream::{self, FuturesUnordered};
 
 use crate::model::id::{FleetName, HostId, RunId};
 use crate::ports::{Fence, LockError, LockRequest, LookReply, LookRequest, Ports};
@@ -26,6 +25,8 @@ pub(super) struct Claimant {
     pub(super) fleet: FleetName,
     /// How long a lock lasts without renewal.
     pub(super) lease_secs: u64,
+    /// How many hosts are worked on at once.
+    pub(super) parallel: usize,
     /// Under which fleet and name hosts' manifests may know them so far.
     pub(super) former: BTreeMap<HostId, (FleetName, HostId)>,
 }
@@ -85,12 +86,27 @@ impl Claims {
         }
         let request = self.claimant.request(host);
         let fence = self.ports.transport.lock(host, &request).await?;
-        self.unlist(host);
-        self.fences
-            .lock()
-            .expect("nothing panics under it")
-            .insert(host.clone(), fence.clone());
+        self.keep(host, &fence);
         Ok(Some(fence))
+    }
+
+    /// Takes a host's lock, which is not held yet, and looks at the host.
+    pub(super) async fn lock_and_look(
+        &self,
+        host: &HostId,
+        look: &LookRequest,
+    ) -> Result<(Fence, LookReply), LockError> {
+        let request = self.claimant.request(host);
+        let (fence, reply) = self.ports.transport.lock_and_look(host, &request, look).await?;
+        self.keep(host, &fence);
+        Ok((fence, reply))
+    }
+
+    /// The reservation goes into the lock.
+    fn keep(&self, host: &HostId, fence: &Fence) {
+        self.unlist(host);
+        let mut fences = self.fences.lock().expect("nothing panics under it");
+        fences.insert(host.clone(), fence.clone());
     }
 
     /// Returns the lock of a host.
@@ -173,6 +189,11 @@ impl Claims {
         self.lock(host).await
     }
 
+    /// Drops a lock that was freed together with the last thing that was done on its host.
+    pub(super) fn freed(&self, host: &HostId, fence: &Fence) {
+        self.forget(host, Some(fence));
+    }
+
     fn forget(&self, host: &HostId, fence: Option<&Fence>) {
         self.unlist(host);
         let mut fences = self.fences.lock().expect("nothing panics under it");
@@ -211,10 +232,18 @@ impl Claims {
         };
     }
 
-    /// Gives everything back.
+    /// Gives everything back, so many hosts at once as may be worked on at once.
     pub(super) async fn release_all(&self) {
         let mut hosts = self.reserved();
         hosts.extend(self.held().into_iter().map(|(host, _)| host));
-        join_all(hosts.iter().map(|host| self.release(host))).await;
+        self.release_each(&hosts).await;
+    }
+
+    /// Gives some hosts back.
+    pub(super) async fn release_each(&self, hosts: &BTreeSet<HostId>) {
+        let releases = stream::iter(hosts.iter().map(|host| self.release(host)));
+        releases
+            .for_each_concurrent(self.claimant.parallel.max(1), |release| release)
+            .await;
     }
 }

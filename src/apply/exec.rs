@@ -119,6 +119,7 @@ async fn claim(
         who: errand.who.clone(),
         fleet: errand.fleet.clone(),
         lease_secs: errand.lease_secs,
+        parallel: errand.parallel,
         former: BTreeMap::new(),
     };
     if errand.is_read_only {

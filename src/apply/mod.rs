@@ -4,7 +4,7 @@
 //! handed to the crew. `Began` is on disk before an operation starts. Nothing here decides what is done: that was
 //! decided when planning.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::StreamExt as _;
 use futures_util::future::LocalBoxFuture;
@@ -40,7 +40,7 @@ pub use preflight::{Ready, Refusal, preflight, preflight_again};
 pub use reserve::Taken;
 
 use claims::{Claimant, Claims};
-use crew::Crew;
+use crew::{Crew, Then};
 
 /// A plan that is to be carried out, and by whom.
 #[derive(Clone)]
@@ -67,6 +67,7 @@ impl Run<'_> {
             who: self.who.clone(),
             fleet: self.plan.fleet.clone(),
             lease_secs: self.plan.policy.lease_secs,
+            parallel: self.plan.policy.parallel,
             former: self.plan.basis.iter().filter_map(former).collect(),
         }
     }
@@ -133,7 +134,7 @@ pub struct Start {
     pub is_resumed: bool,
     /// Hosts that are left out, each with what is stale there.
     pub left_out: BTreeMap<HostId, Vec<String>>,
-    /// Hosts that are reserved for the run. They are given back at its end.
+    /// Hosts that are reserved for the run. Each is given back when the run is through with it.
     pub reserved: BTreeSet<HostId>,
 }
 
@@ -160,6 +161,8 @@ pub async fn drive(
         log,
         progress,
         tasks: FuturesUnordered::new(),
+        partings: FuturesUnordered::new(),
+        parted: BTreeSet::new(),
     };
     let began = Event::Started {
         who: run.who.clone(),
@@ -170,7 +173,7 @@ pub async fn drive(
     match walked {
         Ok(()) => {
             drop(std::mem::take(&mut drive.tasks));
-            crew.claims.release_all().await;
+            drive.end_partings().await;
             let outcome = drive.rollout.outcome();
             drive.call_last(&outcome, interrupts).await?;
             drive.note(&Event::Ended {
@@ -183,7 +186,7 @@ pub async fn drive(
         Err(error @ DriveError::Left { .. }) => Err(error),
         Err(error @ DriveError::Journal(_)) => {
             while drive.tasks.next().await.is_some() {}
-            crew.claims.release_all().await;
+            drive.end_partings().await;
             Err(error)
         }
     }
@@ -196,6 +199,9 @@ struct Drive<'d, 'p> {
     log: &'d mut dyn Log,
     progress: &'d mut dyn Progress,
     tasks: FuturesUnordered<LocalBoxFuture<'d, Vec<Event>>>,
+    /// Hosts that are being given back, since nothing more will be done there.
+    partings: FuturesUnordered<LocalBoxFuture<'d, ()>>,
+    parted: BTreeSet<HostId>,
 }
 
 impl<'d, 'p> Drive<'d, 'p> {
@@ -218,6 +224,7 @@ impl<'d, 'p> Drive<'d, 'p> {
                     self.feed(Event::Interrupted)?;
                 }
                 never = &mut renewing => match never {},
+                Some(()) = self.partings.next() => {}
                 Some(events) = self.tasks.next() => {
                     for event in events {
                         self.feed(event)?;
@@ -252,14 +259,34 @@ impl<'d, 'p> Drive<'d, 'p> {
 
     /// Writes one event, tells it to the rollout, and hands out what may start because of it.
     fn feed(&mut self, event: Event) -> Result<(), DriveError> {
-        let mut events = VecDeque::from([event]);
-        while let Some(event) = events.pop_front() {
-            self.note(&event)?;
-            for task in self.rollout.on(&event) {
-                self.hand_out(task)?;
+        self.note(&event)?;
+        let stage = self.rollout.stage();
+        for task in self.rollout.on(&event) {
+            self.hand_out(task)?;
+        }
+        match self.rollout.stage() == stage {
+            true => event.host().into_iter().for_each(|host| self.part(host)),
+            false => {
+                let hosts: Vec<&HostId> = self.rollout.hosts().collect();
+                hosts.into_iter().for_each(|host| self.part(host));
             }
         }
         Ok(())
+    }
+
+    /// Gives a host back that the run is through with: others may have it, and its connection takes room.
+    fn part(&mut self, host: &HostId) {
+        if self.rollout.is_through(host) && self.parted.insert(host.clone()) {
+            let (crew, host) = (self.crew, host.clone());
+            self.partings
+                .push(Box::pin(async move { crew.part(&host).await }));
+        }
+    }
+
+    /// Gives back whatever is not yet.
+    async fn end_partings(&mut self) {
+        while self.partings.next().await.is_some() {}
+        self.crew.claims.release_all().await;
     }
 
     fn note(&mut self, event: &Event) -> Result<(), DriveError> {
@@ -285,15 +312,19 @@ impl<'d, 'p> Drive<'d, 'p> {
         let crew = self.crew;
         let work: LocalBoxFuture<'d, Vec<Event>> = match task {
             Task::Check { host, wave } => {
-                let changes = self.rollout.untouched(&host, wave);
+                let changes = self.rollout.untouched(&host);
                 let is_touched = self.rollout.has_touched(&host);
                 Box::pin(async move { crew.check(&host, wave, &changes, is_touched).await })
             }
             Task::Apply { host, changes } => {
                 let is_again = changes.iter().any(|change| self.rollout.has_begun(change));
+                let then = match self.rollout.ends_with(&host, &changes) {
+                    true => Then::Part,
+                    false => Then::Stay,
+                };
                 self.announce(&changes)?;
                 let outputs = self.rollout.outputs();
-                Box::pin(async move { crew.apply(&host, &changes, is_again, outputs).await })
+                Box::pin(async move { crew.apply(&host, &changes, is_again, outputs, then).await })
             }
             Task::Arm { host, changes } => {
                 let is_again = changes.iter().any(|change| self.rollout.has_begun(change));

@@ -10,7 +10,7 @@ use crate::model::op::Op;
 use crate::ports::{Call, Outcome, PerformError};
 use crate::resource::{Patience, Spec};
 
-use super::crew::Crew;
+use super::crew::{Crew, Then};
 use super::entry::{self, Seen};
 use super::row;
 use super::verify::{self, Means, Outputs};
@@ -24,6 +24,7 @@ impl Crew<'_, '_> {
         changes: &[ResourceId],
         is_again: bool,
         outputs: Outputs,
+        then: Then,
     ) -> Vec<Event> {
         let mut outputs = outputs;
         outputs.extend(self.outputs_in_manifests());
@@ -32,19 +33,25 @@ impl Crew<'_, '_> {
         let mut left = changes;
         if is_again {
             let (settled, rest) = match self.look_again(host, &left).await {
-                Ok(outcome) => self.settle(host, &left, &outcome, &outputs, false).await,
+                Ok(outcome) => self.settle(host, &left, &outcome, &outputs, false, then).await,
                 Err(error) => return left.iter().map(|change| failed(change, &error)).collect(),
             };
             events.extend(settled);
             left = rest.into_iter().map(|(change, _)| change).collect();
         }
         if !left.is_empty() {
-            events.extend(self.apply_now(host, &left, &outputs).await);
+            events.extend(self.apply_now(host, &left, &outputs, then).await);
         }
         events
     }
 
-    async fn apply_now(&self, host: &HostId, changes: &[&Change], outputs: &Outputs) -> Vec<Event> {
+    async fn apply_now(
+        &self,
+        host: &HostId,
+        changes: &[&Change],
+        outputs: &Outputs,
+        then: Then,
+    ) -> Vec<Event> {
         let before = self.entries(host, changes);
         let call = match self.prepared(host, changes, outputs).await {
             Ok(call) => call,
@@ -56,7 +63,7 @@ impl Crew<'_, '_> {
             }
         };
         match self.run.ports.transport.perform(host, &call).await {
-            Ok(outcome) => self.judge_in_time(host, changes, &outcome, outputs).await,
+            Ok(outcome) => self.judge_in_time(host, changes, &outcome, outputs, then).await,
             Err(error) if row::is_row(changes) => {
                 self.after_break(host, changes, &error, outputs, before).await
             }
@@ -114,7 +121,7 @@ impl Crew<'_, '_> {
             PerformError::Fenced(_) | PerformError::Reach(_) => false,
         };
         if is_open && let Ok(outcome) = self.look_again(host, changes).await {
-            return self.judge(host, changes, &outcome, outputs, Some(error)).await;
+            return self.judge(host, changes, &outcome, outputs, Err(error)).await;
         }
         changes.iter().map(|change| failed(change, error)).collect()
     }
@@ -127,17 +134,18 @@ impl Crew<'_, '_> {
         changes: &[&Change],
         outcome: &Outcome,
         outputs: &Outputs,
+        then: Then,
     ) -> Vec<Event> {
         let [change] = changes else {
-            return self.judge(host, changes, outcome, outputs, None).await;
+            return self.judge(host, changes, outcome, outputs, Ok(then)).await;
         };
         let Some(patience) = patience(change) else {
-            return self.judge(host, changes, outcome, outputs, None).await;
+            return self.judge(host, changes, outcome, outputs, Ok(then)).await;
         };
         let clock = &self.run.ports.clock;
         let began = clock.now();
         let mut pause_secs = patience.every_secs;
-        let (mut events, mut rest) = self.settle(host, changes, outcome, outputs, true).await;
+        let (mut events, mut rest) = self.settle(host, changes, outcome, outputs, true, then).await;
         let mut unasked = None;
         while !rest.is_empty() {
             let passed = clock.now().duration_since(began).as_secs().max(0).unsigned_abs();
@@ -148,7 +156,7 @@ impl Crew<'_, '_> {
             pause_secs = (pause_secs * 2).min(PAUSE_SECS_MAX.max(patience.every_secs));
             match self.look_again(host, changes).await {
                 Ok(outcome) => {
-                    let (settled, still) = self.settle(host, changes, &outcome, outputs, true).await;
+                    let (settled, still) = self.settle(host, changes, &outcome, outputs, true, then).await;
                     events.extend(settled);
                     (rest, unasked) = (still, None);
                 }
@@ -167,25 +175,27 @@ impl Crew<'_, '_> {
         events
     }
 
-    /// Records what is as declared, and fails the rest: with the error that there was, else with what is not as declared.
+    /// Records what is as declared, and fails the rest: with the error of the call, else with what is not as declared.
     pub(super) async fn judge(
         &self,
         host: &HostId,
         changes: &[&Change],
         outcome: &Outcome,
         outputs: &Outputs,
-        error: Option<&PerformError>,
+        call: Result<Then, &PerformError>,
     ) -> Vec<Event> {
-        let is_seen = error.is_none();
-        let (mut events, rest) = self.settle(host, changes, outcome, outputs, is_seen).await;
-        events.extend(rest.into_iter().map(|(change, why)| match error {
-            Some(error) => failed(change, error),
-            None => broken(change, why, false),
+        let then = call.unwrap_or(Then::Stay);
+        let (mut events, rest) = self
+            .settle(host, changes, outcome, outputs, call.is_ok(), then)
+            .await;
+        events.extend(rest.into_iter().map(|(change, why)| match call {
+            Err(error) => failed(change, error),
+            Ok(_) => broken(change, why, false),
         }));
         events
     }
 
-    /// Records what is as declared, and returns the rest with what is not.
+    /// Records what is as declared, and returns the rest with what is not. Where nothing is left, the host may be given back with it.
     pub(super) async fn settle<'c>(
         &self,
         host: &HostId,
@@ -193,6 +203,7 @@ impl Crew<'_, '_> {
         outcome: &Outcome,
         outputs: &Outputs,
         is_seen: bool,
+        then: Then,
     ) -> (Vec<Event>, Vec<(&'c Change, String)>) {
         let mut entries = BTreeMap::new();
         let (mut done, mut rest): (Vec<(&Change, Seen)>, Vec<_>) = (Vec::new(), Vec::new());
@@ -207,10 +218,11 @@ impl Crew<'_, '_> {
                 Err(why) => rest.push((*change, why)),
             }
         }
+        let then = if rest.is_empty() { then } else { Then::Stay };
         let recorded = if entries.is_empty() {
             Ok(())
         } else {
-            self.record(host, &entries).await
+            self.keep_entries(host, &entries, then).await
         };
         let event = |(change, seen): (&Change, Seen)| match &recorded {
             Ok(()) => Event::Applied {

@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::join_all;
-
 use crate::model::change::Change;
 use crate::model::id::HostId;
 use crate::ports::LookRequest;
@@ -79,7 +77,7 @@ pub async fn preflight(
         claims.release_all().await;
         return Err(Refusal::Stale(left_out));
     }
-    join_all(left_out.keys().map(|host| claims.release(host))).await;
+    claims.release_each(&left_out.keys().cloned().collect()).await;
     Ok(Ready {
         left_out,
         reserved: claims.reserved(),

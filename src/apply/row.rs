@@ -8,7 +8,7 @@ use crate::model::id::{HostId, ResourceKey};
 use crate::model::manifest::Owned;
 use crate::ports::PerformError;
 
-use super::crew::Crew;
+use super::crew::{Crew, Then};
 use super::perform::{broken, failed};
 use super::verify::Outputs;
 
@@ -58,7 +58,7 @@ impl Crew<'_, '_> {
     /// Judges changes whose ops were done before another failed.
     async fn judge_made(&self, host: &HostId, made: &[&Change], outputs: &Outputs) -> Vec<Event> {
         match self.look_again(host, made).await {
-            Ok(outcome) => self.judge(host, made, &outcome, outputs, None).await,
+            Ok(outcome) => self.judge(host, made, &outcome, outputs, Ok(Then::Stay)).await,
             Err(why) => {
                 let why = format!("was applied, but could not be looked at: {why}");
                 let unseen = |change: &&Change| broken(change, why.clone(), true);
@@ -80,7 +80,9 @@ impl Crew<'_, '_> {
         let Ok(outcome) = self.look_again(host, changes).await else {
             return changes.iter().map(|change| failed(change, error)).collect();
         };
-        let (mut events, rest) = self.settle(host, changes, &outcome, outputs, false).await;
+        let (mut events, rest) = self
+            .settle(host, changes, &outcome, outputs, false, Then::Stay)
+            .await;
         let rest: Vec<&Change> = rest.into_iter().map(|(change, _)| change).collect();
         let is_any_made = events.iter().any(|event| matches!(event, Event::Applied { .. }));
         if is_any_made && !rest.is_empty() {

@@ -10,7 +10,7 @@ use crate::model::event::Event;
 use crate::model::id::{HostId, ResourceId};
 use crate::ports::{Arming, Outcome, PerformError, SwitchState};
 
-use super::crew::Crew;
+use super::crew::{Crew, Then};
 use super::perform::{broken, failed};
 use super::verify::Outputs;
 
@@ -40,7 +40,10 @@ impl Crew<'_, '_> {
                         .first_unsettled(host, &changes, &outcome, &outputs, false)
                         .is_none() =>
                 {
-                    return self.settle(host, &changes, &outcome, &outputs, false).await.0;
+                    return self
+                        .settle(host, &changes, &outcome, &outputs, false, Then::Stay)
+                        .await
+                        .0;
                 }
                 Ok(_) => {}
                 Err(error) => return changes.iter().map(|change| failed(change, &error)).collect(),
@@ -240,8 +243,11 @@ impl Crew<'_, '_> {
         events.extend(fence.map(|fence| Event::Locked {
             host: host.clone(),
             token: fence.token,
+            lineage: None,
         }));
-        let (settled, rest) = self.settle(host, changes, outcome, outputs, is_seen).await;
+        let (settled, rest) = self
+            .settle(host, changes, outcome, outputs, is_seen, Then::Stay)
+            .await;
         events.extend(settled);
         events.extend(rest.into_iter().map(|(change, why)| broken(change, why, false)));
         events

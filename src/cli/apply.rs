@@ -60,7 +60,7 @@ impl Args {
         let folder = store::folder(&saved.plan.inventory_file);
         // A resume must find the plan, wherever it was applied from.
         if !store::plan::path(&folder, &saved.id).exists() {
-            let kept = store::plan::save(&saved.plan, saved.made.clone(), &folder);
+            let kept = store::plan::save(saved.plan.clone(), saved.made.clone(), &folder);
             kept.map_err(|error| carry::fail(console, error.diagnostic()))?;
         }
         if saved.plan.changes.is_empty() && saved.plan.takes.is_empty() {
@@ -110,7 +110,9 @@ impl Args {
         }
         let made = store::plan::Made::now(survey.ports.clock.now());
         let saved =
-            store::plan::save(&survey.plan, made, &survey.folder).map_err(|error| fail(console, error))?;
+            store::plan::save(survey.plan, made, &survey.folder).map_err(|error| fail(console, error))?;
+        // What was seen takes room, and is not asked again.
+        drop(survey.seen);
         console.detail(&format!("plan {} saved: {}", saved.id, saved.path.display()));
         let work = carry::with(
             saved.plan,

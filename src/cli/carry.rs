@@ -1,9 +1,8 @@
 //! Carrying a plan out: what `apply` and `resume` share, from the plan to the exit code.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use futures_util::future::join_all;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::console::Console;
@@ -22,7 +21,7 @@ use crate::model::op::Op;
 use crate::model::plan::{Basis, Plan};
 use crate::model::secret::SecretSource;
 use crate::model::target::{Sudo, Target};
-use crate::ports::{LookRequest, Ports, Secrets};
+use crate::ports::{Ports, Secrets};
 use crate::report::progress::{Progress, Telling};
 use crate::resource::Spec;
 use crate::rollout::{Rollout, replay};
@@ -179,6 +178,8 @@ impl Work {
         let mut interrupts = interrupts();
         let preflight = apply::preflight_again(&run);
         let Ready { reserved, .. } = made_ready(&run, preflight, &mut interrupts, console).await?;
+        // What an earlier session heard it had perhaps no time to note.
+        self.remember(recorded.events().filter_map(lineage_of).collect(), console);
         let rollout = replay(&self.plan, recorded.events());
         let start = Start {
             is_resumed: true,
@@ -209,10 +210,13 @@ impl Work {
         interrupts: &mut UnboundedReceiver<()>,
         console: &mut Console,
     ) -> Exit {
-        let mut told = Told(Progress::new(&self.plan, &run.id, self.telling, self.out()));
+        let mut told = Told {
+            progress: Progress::new(&self.plan, &run.id, self.telling, self.out()),
+            lineages: BTreeMap::new(),
+        };
         let driven = apply::drive(run, rollout, start, &mut journal, interrupts, &mut told).await;
-        drop(told);
-        self.remember(console).await;
+        let Told { lineages, .. } = told;
+        self.remember(lineages, console);
         match driven {
             Ok(outcome) => {
                 if matches!(outcome.exit, 8 | 130) {
@@ -225,25 +229,17 @@ impl Work {
     }
 
     /// Notes the lineages of hosts that had no manifest before this run, so that one that is wiped later is not taken for new.
-    async fn remember(&self, console: &Console) {
+    fn remember(&self, lineages: BTreeMap<HostId, String>, console: &Console) {
         let is_new = |basis: &Basis| basis.lineage.is_none() || basis.former.is_some();
-        let hosts = self
-            .plan
-            .basis
-            .iter()
-            .filter(|(_, basis)| is_new(basis))
-            .map(|(host, _)| host);
-        let request = LookRequest::default();
-        let looks =
-            hosts.map(|host| async { (host.clone(), self.ports.transport.look(host, &request).await) });
-        let replies = join_all(looks).await;
-        let lineages = replies.into_iter().filter_map(|(host, reply)| {
-            let lineage = reply.ok()?.manifest.present()?.lineage.clone();
+        let new = lineages
+            .into_iter()
+            .filter(|(host, _)| self.plan.basis.get(host).is_some_and(is_new));
+        let known_as = new.filter_map(|(host, lineage)| {
             let address = store::hosts::address(self.plan.hosts.get(&host)?);
             Some((host, KnownHost { address, lineage }))
         });
         let noted = store::hosts::load(&self.folder).and_then(|mut known| {
-            for (host, noted) in lineages {
+            for (host, noted) in known_as {
                 known.hosts.entry(host).or_insert(noted);
             }
             store::hosts::save(&known, &self.folder)
@@ -265,15 +261,30 @@ impl Work {
 }
 
 /// The report of a run, as the driver knows it.
-struct Told<'p>(Progress<'p>);
+struct Told<'p> {
+    progress: Progress<'p>,
+    /// Of the manifests of all hosts that were locked.
+    lineages: BTreeMap<HostId, String>,
+}
 
 impl apply::Progress for Told<'_> {
     fn started(&mut self, at: jiff::Timestamp, task: &Task) {
-        self.0.task(at, task);
+        self.progress.task(at, task);
     }
 
     fn happened(&mut self, at: jiff::Timestamp, event: &Event) {
-        self.0.event(at, event);
+        lineage_of(event)
+            .into_iter()
+            .for_each(|(host, lineage)| drop(self.lineages.insert(host, lineage)));
+        self.progress.event(at, event);
+    }
+}
+
+/// Returns what an event says of a host's manifest.
+fn lineage_of(event: &Event) -> Option<(HostId, String)> {
+    match event {
+        Event::Locked { host, lineage, .. } => Some((host.clone(), lineage.clone()?)),
+        _ => None,
     }
 }
 

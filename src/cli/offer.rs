@@ -42,16 +42,16 @@ impl Offer {
         }
         let made = store::plan::Made::now(reach.ports.clock.now());
         if let Some(path) = &self.out {
-            let saved = store::plan::save_as(&plan, made, path);
-            let saved = saved.map_err(|error| carry::fail(console, error.diagnostic()))?;
-            console.note(&format!("plan {} saved: {}", saved.id, path.display()));
+            let saved = store::plan::save_as(&plan, &made, path);
+            let id = saved.map_err(|error| carry::fail(console, error.diagnostic()))?;
+            console.note(&format!("plan {id} saved: {}", path.display()));
             return Ok(Exit::of_look(&plan, false));
         }
         if plan.changes.is_empty() {
             return Ok(Exit::of_look(&plan, false));
         }
         confirm(console)?;
-        let saved = store::plan::save(&plan, made, folder);
+        let saved = store::plan::save(plan, made, folder);
         let saved = saved.map_err(|error| carry::fail(console, error.diagnostic()))?;
         console.detail(&format!("plan {} saved: {}", saved.id, saved.path.display()));
         let work = carry::with(

@@ -79,8 +79,8 @@ impl Args {
         }
         if let Some(path) = &self.out {
             let made = store::plan::Made::now(survey.ports.clock.now());
-            let saved = store::plan::save_as(&survey.plan, made, path).map_err(fail)?;
-            console.note(&format!("plan {} saved: {}", saved.id, path.display()));
+            let id = store::plan::save_as(&survey.plan, &made, path).map_err(fail)?;
+            console.note(&format!("plan {id} saved: {}", path.display()));
         }
         Ok(())
     }

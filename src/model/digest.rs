@@ -23,9 +23,29 @@ impl Digest {
         Self::of(canonical_json(value))
     }
 
+    /// Begins the digest of a text that comes in parts.
+    pub fn in_parts() -> Parts {
+        Parts(Sha256::new())
+    }
+
     /// Returns the first twelve digits, for people.
     pub fn short(&self) -> &str {
         self.0.get(..12).unwrap_or(&self.0)
+    }
+}
+
+/// A digest that is being made.
+pub struct Parts(Sha256);
+
+impl Parts {
+    /// Takes the next part in.
+    pub fn add(&mut self, part: &str) {
+        self.0.update(part.as_bytes());
+    }
+
+    /// Returns the digest of all parts.
+    pub fn finish(self) -> Digest {
+        Digest(hex(&self.0.finalize()))
     }
 }
 

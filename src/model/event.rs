@@ -107,6 +107,9 @@ pub enum Event {
         host: HostId,
         /// The fencing token.
         token: u64,
+        /// The lineage of its manifest, which the lock makes where there is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lineage: Option<String>,
     },
     /// A host was looked at again before a wave.
     Checked {
@@ -263,4 +266,36 @@ pub struct RunOutcome {
     pub not_done: BTreeMap<ResourceId, String>,
     /// Hosts that did not answer.
     pub unreachable: BTreeSet<HostId>,
+}
+
+impl Event {
+    /// Returns the one host that the event is about.
+    pub fn host(&self) -> Option<&HostId> {
+        match self {
+            Self::Locked { host, .. }
+            | Self::Checked { host, .. }
+            | Self::Armed { host, .. }
+            | Self::Confirmed { host }
+            | Self::Restored { host, .. }
+            | Self::Unarmed { host }
+            | Self::Unsettled { host, .. }
+            | Self::Recorded { host, .. } => Some(host),
+            Self::Applied { change, .. } | Self::Failed { change, .. } | Self::Undone { change, .. } => {
+                Some(&change.host)
+            }
+            Self::Began { changes } | Self::Unmade { changes } => changes.first().map(|change| &change.host),
+            Self::GateSaid {
+                gate: GateId::Change(change, _),
+                ..
+            } => Some(&change.host),
+            Self::GateSaid {
+                gate: GateId::Wave(..),
+                ..
+            }
+            | Self::Started { .. }
+            | Self::HookSaid { .. }
+            | Self::Interrupted
+            | Self::Ended { .. } => None,
+        }
+    }
 }

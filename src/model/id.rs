@@ -108,6 +108,13 @@ name_type!(
     PlanId,
     "a plan id"
 );
+
+impl PlanId {
+    /// Returns the name of the plan with this digest: its first twelve digits.
+    pub fn of(digest: &super::digest::Digest) -> Self {
+        digest.short().parse().expect("hex digits make a name")
+    }
+}
 name_type!(
     /// The name of a run: `<plan-id>-<n>`, the n-th time that this plan is applied.
     RunId,

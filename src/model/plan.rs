@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::aim::Aimed;
 use super::change::{Change, Keep};
-use super::digest::Digest;
+use super::digest::{Digest, canonical_json};
 use super::hook::Hook;
 use super::id::{FleetName, HostId, PlanId, ResourceId, ResourceKey, RunId};
 use super::manifest::Owned;
@@ -248,13 +248,71 @@ pub struct Sums {
 
 impl Plan {
     /// Returns the digest of the plan's canonical form; equal inputs give equal digests.
+    ///
+    /// It is that of [`Digest::of_value`], made change by change: as one value, a plan of thousands of changes takes many times its
+    /// size.
     pub fn digest(&self) -> Digest {
-        Digest::of_value(self)
+        let mut changes: Vec<(String, &Change)> = self
+            .changes
+            .iter()
+            .map(|(id, change)| (id.to_string(), change))
+            .collect();
+        changes.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
+        let mut parts = Digest::in_parts();
+        let name = |name: &str, separator: &str| format!("{separator}{}:", serde_json::Value::from(name));
+        let mut separator = "{";
+        for (field, value) in self.without_changes().sorted_fields() {
+            parts.add(&name(&field, separator));
+            separator = ",";
+            if field != "changes" {
+                parts.add(&canonical_json(&value));
+                continue;
+            }
+            parts.add("{");
+            for (at, (id, change)) in changes.iter().enumerate() {
+                parts.add(&name(id, if at == 0 { "" } else { "," }));
+                parts.add(&canonical_json(change));
+            }
+            parts.add("}");
+        }
+        parts.add("}");
+        parts.finish()
+    }
+
+    /// Returns the plan with none of its changes, which are what is long about it.
+    pub fn without_changes(&self) -> Self {
+        Self {
+            changes: BTreeMap::new(),
+            fleet: self.fleet.clone(),
+            purpose: self.purpose.clone(),
+            inputs: self.inputs.clone(),
+            basis: self.basis.clone(),
+            takes: self.takes.clone(),
+            waves: self.waves.clone(),
+            switches: self.switches.clone(),
+            held: self.held.clone(),
+            notes: self.notes.clone(),
+            hosts: self.hosts.clone(),
+            policy: self.policy.clone(),
+            fleet_size: self.fleet_size,
+            limited_to: self.limited_to.clone(),
+            aimed: self.aimed.clone(),
+            hooks: self.hooks.clone(),
+            inventory_file: self.inventory_file.clone(),
+        }
+    }
+
+    fn sorted_fields(&self) -> BTreeMap<String, serde_json::Value> {
+        let value = serde_json::to_value(self).expect("plans serialise to JSON: no maps with odd keys");
+        match value {
+            serde_json::Value::Object(fields) => fields.into_iter().collect(),
+            _ => unreachable!("a plan has fields"),
+        }
     }
 
     /// Returns the plan's name: the first twelve digits of its digest.
     pub fn id(&self) -> PlanId {
-        self.digest().short().parse().expect("hex digits make a name")
+        PlanId::of(&self.digest())
     }
 
     /// Counts.

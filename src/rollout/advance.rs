@@ -79,9 +79,11 @@ impl<'p> Rollout<'p> {
         } else {
             Phase::Announcing
         };
-        for host in self.hosts.values_mut() {
-            (host.is_checked, host.is_begun) = (false, false);
-            host.queue.clear();
+        let hosts: BTreeSet<&HostId> = self.wave_hosts().into_iter().collect();
+        for (host, run) in &mut self.hosts {
+            (run.is_checked, run.is_begun) = (false, false);
+            run.is_in_wave = hosts.contains(host);
+            run.queue.clear();
         }
         for change in self
             .plan
@@ -124,36 +126,44 @@ impl<'p> Rollout<'p> {
         self.hosts.get_mut(host).expect("every host of a wave is known")
     }
 
-    fn must_record(&self, host: &HostId) -> bool {
-        let run = self.run(host);
+    pub(super) fn must_record(&self, host: &HostId) -> bool {
+        self.has_to_record(host, self.run(host))
+    }
+
+    fn has_to_record(&self, host: &HostId, run: &HostRun<'_>) -> bool {
         !run.is_recorded && run.standing == Standing::Good && self.plan.takes.contains_key(host)
     }
 
     /// Looks at every host of the wave before the first of them is changed, so that a budget that is spent on stale hosts
     /// stops the wave while it is still untouched.
     fn check(&mut self, tasks: &mut Vec<Task>) -> bool {
-        let hosts = self.wave_hosts();
         let is_wanted = |run: &HostRun<'_>| run.standing == Standing::Good && !run.is_checked;
+        let has_work =
+            |host: &HostId, run: &HostRun<'_>| !run.queue.is_empty() || self.has_to_record(host, run);
+        let places = self.plan.policy.parallel.max(1);
         let mut busy = self.in_progress();
         let mut is_through = true;
-        for host in hosts {
-            let run = self.run(host);
+        let mut due = Vec::new();
+        for (host, run) in self.hosts.iter().filter(|(_, run)| run.is_in_wave) {
             let is_idle = run.doing == Doing::Nothing;
-            if is_idle && !(is_wanted(run) && (!run.queue.is_empty() || self.must_record(host))) {
+            if is_idle && !(is_wanted(run) && has_work(host, run)) {
                 continue;
             }
             is_through = false;
-            if busy >= self.plan.policy.parallel.max(1) {
+            if busy >= places {
                 break;
             }
             if is_idle {
                 busy += 1;
-                self.run_mut(host).doing = Doing::Checking;
-                tasks.push(Task::Check {
-                    host: host.clone(),
-                    wave: self.wave,
-                });
+                due.push(*host);
             }
+        }
+        for host in due {
+            self.run_mut(host).doing = Doing::Checking;
+            tasks.push(Task::Check {
+                host: host.clone(),
+                wave: self.wave,
+            });
         }
         is_through
     }
@@ -177,29 +187,42 @@ impl<'p> Rollout<'p> {
     /// otherwise stand still in a wave that is one host wide. Each host keeps the plan's order, in which nothing comes before what it needs, so the
     /// first unfinished change of a wave can always begin.
     fn change(&mut self, tasks: &mut Vec<Task>) -> bool {
-        // This is asked with every event, and a wave may hold thousands of hosts: those that are done cost one look.
-        let is_left = |host: &&HostId| !self.run(host).is_settled() || self.must_record(host);
-        let left = self.wave_hosts().into_iter().filter(is_left);
-        let (mut hosts, fresh): (Vec<_>, Vec<_>) = left.partition(|host| self.run(host).is_begun);
-        hosts.extend(fresh);
         // What can never begin is found first, since hosts that come earlier may wait for it. Work takes changes off the
         // queues, behind which there may be more of it: what waits for that is to start now, and not with the next event.
+        let mut hosts = self.left();
         loop {
-            while hosts.iter().any(|host| self.block(host)) {}
+            while hosts.iter().any(|(host, _)| self.block(host)) {}
             self.work_all(&hosts, tasks);
-            if !hosts.iter().any(|host| self.block(host)) {
+            if !hosts.iter().any(|(host, _)| self.block(host)) {
                 break;
             }
+            hosts = self.left();
         }
-        hosts.iter().all(|host| self.run(host).is_settled())
+        hosts.iter().all(|(host, _)| self.run(host).is_settled())
+    }
+
+    /// Returns the hosts of the wave that are not done, those first that are half-way, and whether each has a place.
+    ///
+    /// This is asked with every event, and a wave may hold thousands of hosts: they are walked once, and not looked up.
+    fn left(&self) -> Vec<(&'p HostId, bool)> {
+        let is_left = |host: &HostId, run: &HostRun<'_>| {
+            run.is_in_wave && (!run.is_settled() || self.has_to_record(host, run))
+        };
+        let left = self.hosts.iter().filter(|(host, run)| is_left(host, run));
+        let (mut hosts, mut fresh) = (Vec::new(), Vec::new());
+        for (host, run) in left {
+            let half = if run.is_begun { &mut hosts } else { &mut fresh };
+            half.push((*host, run.is_in_progress()));
+        }
+        hosts.extend(fresh);
+        hosts
     }
 
     /// Starts what may start now on hosts that have a place in the wave.
-    fn work_all(&mut self, hosts: &[&'p HostId], tasks: &mut Vec<Task>) {
-        let mut busy = self.in_progress();
-        for host in hosts {
-            let holds_place = self.run(host).is_in_progress();
-            if holds_place || busy < self.places() {
+    fn work_all(&mut self, hosts: &[(&'p HostId, bool)], tasks: &mut Vec<Task>) {
+        let (mut busy, places) = (self.in_progress(), self.places());
+        for (host, holds_place) in hosts {
+            if *holds_place || busy < places {
                 self.work(host, tasks);
                 busy += usize::from(!holds_place && self.run(host).is_in_progress());
             }
@@ -208,6 +231,10 @@ impl<'p> Rollout<'p> {
 
     /// Drops the changes of a host that can never begin, and says whether there were any.
     fn block(&mut self, host: &HostId) -> bool {
+        // Nothing is barred where nothing has failed.
+        if !self.is_troubled {
+            return false;
+        }
         let mut is_any = false;
         let trouble = self.run(host).standing.trouble();
         while let Some(change) = self.run(host).queue.front().copied() {

@@ -18,6 +18,7 @@ mod exit;
 pub mod gates;
 mod hooks;
 mod outcome;
+mod part;
 mod replay;
 mod state;
 mod switch;
@@ -41,6 +42,10 @@ pub struct Rollout<'p> {
     outputs: BTreeMap<&'p ResourceId, BTreeMap<String, String>>,
     /// Hosts that did not answer when the plan was made.
     down_before: BTreeSet<&'p HostId>,
+    /// The last wave that asks something of each host.
+    last_waves: BTreeMap<&'p HostId, usize>,
+    /// Whether something went otherwise than planned, so that changes may be barred and hosts be lost. It stays so.
+    is_troubled: bool,
     /// The wave, from 0; the number of waves stands for the hosts that have only something to record.
     wave: usize,
     phase: Phase,
@@ -65,6 +70,8 @@ impl<'p> Rollout<'p> {
             begun: BTreeSet::new(),
             outputs: BTreeMap::new(),
             down_before: down_before(plan),
+            last_waves: part::last_waves(plan),
+            is_troubled: false,
             wave: 0,
             phase: Phase::Before,
             stops: Stops::default(),
@@ -99,7 +106,9 @@ impl<'p> Rollout<'p> {
             Event::HookSaid { hook, error, .. } => self.hook_said(hook, error.as_deref()),
             Event::Interrupted => self.stops.interrupted = true,
         }
-        self.stops.over_budget |= self.is_over_budget();
+        // Counting hosts with every event would cost more than all else that is decided here.
+        self.is_troubled |= is_trouble(event);
+        self.stops.over_budget |= self.is_troubled && self.is_over_budget();
         if self.is_amid(event) {
             return Vec::new();
         }
@@ -132,26 +141,22 @@ impl<'p> Rollout<'p> {
 
     /// Says whether this run has changed something on a host, or was about to.
     pub fn has_touched(&self, host: &HostId) -> bool {
-        self.begun.iter().any(|change| &change.host == host)
+        self.hosts.get(host).is_some_and(|run| run.is_touched)
     }
 
-    /// Returns the changes of one host in one wave that are yet to begin.
-    pub fn untouched(&self, host: &HostId, wave: usize) -> Vec<&'p ResourceId> {
-        let changes = self
-            .plan
-            .waves
-            .get(wave)
-            .into_iter()
-            .flat_map(|wave| &wave.changes);
-        changes
-            .filter(|change| &change.host == host && !self.begun.contains(change))
-            .collect()
+    /// Returns the changes of one host in the present wave that never began.
+    pub fn untouched(&self, host: &HostId) -> Vec<&'p ResourceId> {
+        let queue = self.hosts.get(host).map(|run| &run.queue);
+        let changes = queue.into_iter().flatten().copied();
+        changes.filter(|change| !self.begun.contains(change)).collect()
     }
 
     /// Returns the values that changes of this run produced.
     pub fn outputs(&self) -> BTreeMap<ResourceId, BTreeMap<String, String>> {
-        let some = self.outputs.iter().filter(|(_, values)| !values.is_empty());
-        some.map(|(id, values)| ((*id).clone(), values.clone())).collect()
+        let outputs = self.outputs.iter();
+        outputs
+            .map(|(id, values)| ((*id).clone(), values.clone()))
+            .collect()
     }
 
     /// Returns how the run stands, and how it ended once it [is over](Self::is_over).
@@ -193,6 +198,7 @@ impl<'p> Rollout<'p> {
             if let Some((id, _)) = self.plan.changes.get_key_value(change) {
                 self.begun.insert(id);
                 self.changes.insert(id, State::Running);
+                self.run_mut(&id.host).is_touched = true;
                 if self.plan.switch_of(id).is_some() {
                     self.expect_switch(&id.host);
                 }
@@ -205,7 +211,10 @@ impl<'p> Rollout<'p> {
             return;
         };
         self.changes.insert(id, State::Applied);
-        self.outputs.insert(id, outputs.clone());
+        match outputs.is_empty() {
+            true => drop(self.outputs.remove(id)),
+            false => drop(self.outputs.insert(id, outputs.clone())),
+        }
         let host = self.end_change(id);
         if !planned.gates.is_empty() {
             host.to_ask.insert(id);
@@ -344,6 +353,31 @@ impl<'p> Rollout<'p> {
     fn is_over_budget(&self) -> bool {
         let lost = self.hosts.values().filter(|host| host.standing.is_lost()).count();
         lost > 0 && lost + self.down_before.len() > self.plan.policy.failures_max
+    }
+}
+
+/// Says whether an event may bar a change or lose a host.
+fn is_trouble(event: &Event) -> bool {
+    match event {
+        Event::Checked { outcome, .. } => *outcome != CheckOutcome::Fresh,
+        Event::GateSaid { open, .. } => !open,
+        Event::Recorded { error, .. } => error.is_some(),
+        Event::Started {
+            left_out, resumed, ..
+        } => *resumed || !left_out.is_empty(),
+        Event::Locked { .. }
+        | Event::Began { .. }
+        | Event::Armed { .. }
+        | Event::Confirmed { .. }
+        | Event::Unarmed { .. }
+        | Event::Applied { .. }
+        | Event::Unmade { .. }
+        | Event::HookSaid { .. }
+        | Event::Interrupted
+        | Event::Ended { .. } => false,
+        Event::Restored { .. } | Event::Unsettled { .. } | Event::Failed { .. } | Event::Undone { .. } => {
+            true
+        }
     }
 }
 

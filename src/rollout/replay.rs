@@ -35,6 +35,7 @@ impl Rollout<'_> {
                     Standing::Good
                 },
                 is_recorded: run.is_recorded,
+                is_touched: run.is_touched,
                 is_switch_open: run.is_switch_open,
                 must_settle: run.is_switch_open,
                 // An undo is never tried twice, but one that an interruption kept from its end goes on.

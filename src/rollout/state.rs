@@ -101,6 +101,10 @@ impl Doing {
 pub(super) struct HostRun<'p> {
     pub(super) standing: Standing,
     pub(super) doing: Doing,
+    /// Whether the present wave is one of its waves.
+    pub(super) is_in_wave: bool,
+    /// Whether this run has changed something on it, or was about to.
+    pub(super) is_touched: bool,
     /// Whether it was looked at for the present wave.
     pub(super) is_checked: bool,
     /// Whether a change of the present wave has ended here.

@@ -200,6 +200,20 @@ impl Session {
         }
     }
 
+    /// Writes something into a host's manifest.
+    async fn keep(
+        &self,
+        host: &HostId,
+        act: impl FnOnce(&mut State) -> Result<(), PerformError>,
+    ) -> Result<(), PerformError> {
+        match self.visit(host, TRAVEL_MS, act).await? {
+            (done, false) => done,
+            (_, true) => Err(PerformError::Unknown {
+                why: "the answer cannot be read".to_owned(),
+            }),
+        }
+    }
+
     /// Performs one leg: the ops up to the next keyed edit.
     async fn leg(
         &self,
@@ -347,6 +361,18 @@ impl Transport for Session {
         Box::pin(self.first(host, "locking", |state| state.take_lock(host, request)))
     }
 
+    fn lock_and_look<'a>(
+        &'a self,
+        host: &'a HostId,
+        request: &'a LockRequest,
+        look: &'a LookRequest,
+    ) -> BoxFuture<'a, Result<(Fence, LookReply), LockError>> {
+        Box::pin(self.first(host, "locking", |state| {
+            let fence = state.take_lock(host, request)?;
+            Ok(fence.map(|fence| (fence, state.look(host, look))))
+        }))
+    }
+
     fn renew<'a>(&'a self, host: &'a HostId, fence: &'a Fence) -> BoxFuture<'a, Result<(), LockError>> {
         Box::pin(async move {
             let (renewed, _) = self
@@ -398,17 +424,20 @@ impl Transport for Session {
         fence: &'a Fence,
         entries: &'a BTreeMap<ResourceKey, Option<Owned>>,
     ) -> BoxFuture<'a, Result<(), PerformError>> {
-        Box::pin(async move {
-            let recorded = self
-                .visit(host, TRAVEL_MS, |state| state.record(host, fence, entries))
-                .await?;
-            match recorded {
-                (done, false) => done,
-                (_, true) => Err(PerformError::Unknown {
-                    why: "the answer cannot be read".to_owned(),
-                }),
-            }
-        })
+        Box::pin(self.keep(host, |state| state.record(host, fence, entries)))
+    }
+
+    fn conclude<'a>(
+        &'a self,
+        host: &'a HostId,
+        fence: &'a Fence,
+        entries: &'a BTreeMap<ResourceKey, Option<Owned>>,
+    ) -> BoxFuture<'a, Result<(), PerformError>> {
+        Box::pin(self.keep(host, |state| {
+            state.record(host, fence, entries)?;
+            state.release(host, fence);
+            Ok(())
+        }))
     }
 
     fn arm<'a>(&'a self, host: &'a HostId, request: &'a Arming) -> BoxFuture<'a, Result<(), PerformError>> {

@@ -1,6 +1,6 @@
 //! Files that are there whole or not at all.
 
-use std::io::Write as _;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use super::StoreError;
@@ -12,13 +12,24 @@ use super::StoreError;
 /// # Errors
 /// [`StoreError::Write`]; the old content is then still there.
 pub fn write(path: &Path, content: &[u8]) -> Result<(), StoreError> {
-    write_inner(path, content).map_err(|source| StoreError::Write {
+    write_with(path, |file| file.write_all(content))
+}
+
+/// Writes a file as [`write`] does, from what `fill` writes.
+///
+/// # Errors
+/// [`StoreError::Write`]; the old content is then still there.
+pub fn write_with(
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+) -> Result<(), StoreError> {
+    write_inner(path, fill).map_err(|source| StoreError::Write {
         path: path.to_owned(),
         source,
     })
 }
 
-fn write_inner(path: &Path, content: &[u8]) -> std::io::Result<()> {
+fn write_inner(path: &Path, fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -30,7 +41,10 @@ fn write_inner(path: &Path, content: &[u8]) -> std::io::Result<()> {
         .prefix(".new-")
         .permissions(std::fs::Permissions::from_mode(0o644));
     let mut file = builder.tempfile_in(folder)?;
-    file.write_all(content)?;
+    let mut buffered = BufWriter::new(file.as_file_mut());
+    fill(&mut buffered)?;
+    buffered.flush()?;
+    drop(buffered);
     file.as_file().sync_all()?;
     file.persist(path)?;
     // The rename itself is only on disk once the folder is.

@@ -1,5 +1,6 @@
 //! Blobs: long strings of a saved value, kept beside it under the digest of their content.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -12,33 +13,67 @@ const INLINE_MAX_BYTES: usize = 4 * 1024;
 /// The only key of the object that stands for a long string.
 const MARK: &str = "$blob";
 
-/// Writes the long strings of a value under `folder` and returns the value with references in their place.
-///
-/// A value's own object with the mark as its only key is wrapped in a list, so that it is not taken for a reference.
-pub fn take_out(value: Value, folder: &Path) -> Result<Value, StoreError> {
-    match value {
-        Value::String(text) if text.len() > INLINE_MAX_BYTES => {
-            let digest = Digest::of(&text);
-            let path = folder.join(&digest.0);
-            // Same name, same content; writing again mends a damaged one.
-            atomic::write(&path, text.as_bytes())?;
-            Ok(json!({ MARK: digest }))
+/// Blobs that are being written, each once: a fleet has the same long file on many hosts.
+#[derive(Debug)]
+pub struct Blobs {
+    folder: PathBuf,
+    written: BTreeSet<Digest>,
+    failed: Option<StoreError>,
+}
+
+impl Blobs {
+    /// Begins to write blobs into a folder.
+    pub fn new(folder: PathBuf) -> Self {
+        Self {
+            folder,
+            written: BTreeSet::new(),
+            failed: None,
         }
-        Value::Array(items) => items
-            .into_iter()
-            .map(|item| take_out(item, folder))
-            .collect::<Result<_, _>>()
-            .map(Value::Array),
-        Value::Object(fields) => {
-            let is_mark = marked(&fields).is_some();
-            let fields = each(fields, |value| take_out(value, folder))?;
-            Ok(if is_mark {
-                json!({ MARK: [fields] })
-            } else {
-                Value::Object(fields)
-            })
+    }
+
+    /// Writes the long strings of a value and returns the value with references in their place; `None` once one cannot be written.
+    ///
+    /// A value's own object with the mark as its only key is wrapped in a list, so that it is not taken for a reference.
+    pub fn take_out(&mut self, value: Value) -> Option<Value> {
+        let lean = self.lean(value);
+        lean.map_err(|error| self.failed = Some(error)).ok()
+    }
+
+    /// Returns why a blob could not be written.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub fn result(self) -> Result<(), StoreError> {
+        self.failed.map_or(Ok(()), Err)
+    }
+
+    fn lean(&mut self, value: Value) -> Result<Value, StoreError> {
+        match value {
+            Value::String(text) if text.len() > INLINE_MAX_BYTES => {
+                let digest = Digest::of(&text);
+                // Same name, same content; writing what an earlier plan left mends a damaged one.
+                if !self.written.contains(&digest) {
+                    atomic::write(&self.folder.join(&digest.0), text.as_bytes())?;
+                    self.written.insert(digest.clone());
+                }
+                Ok(json!({ MARK: digest }))
+            }
+            Value::Array(items) => items
+                .into_iter()
+                .map(|item| self.lean(item))
+                .collect::<Result<_, _>>()
+                .map(Value::Array),
+            Value::Object(fields) => {
+                let is_mark = marked(&fields).is_some();
+                let fields = each(fields, |value| self.lean(value))?;
+                Ok(if is_mark {
+                    json!({ MARK: [fields] })
+                } else {
+                    Value::Object(fields)
+                })
+            }
+            other => Ok(other),
         }
-        other => Ok(other),
     }
 }
 
@@ -79,7 +114,7 @@ fn marked(fields: &Map<String, Value>) -> Option<&Value> {
 
 fn each(
     fields: Map<String, Value>,
-    f: impl Fn(Value) -> Result<Value, StoreError>,
+    mut f: impl FnMut(Value) -> Result<Value, StoreError>,
 ) -> Result<Map<String, Value>, StoreError> {
     fields
         .into_iter()
@@ -121,11 +156,18 @@ mod tests {
         "é".repeat(INLINE_MAX_BYTES)
     }
 
+    fn take_out(value: Value, folder: &Path) -> Value {
+        let mut blobs = Blobs::new(folder.to_owned());
+        let lean = blobs.take_out(value).expect("a folder that can be written");
+        blobs.result().unwrap();
+        lean
+    }
+
     #[test]
     fn long_strings_go_out_and_come_back_and_short_ones_stay() {
         let folder = tempfile::tempdir().unwrap();
         let value = json!({ "a": [long(), "short"], "b": "x".repeat(INLINE_MAX_BYTES) });
-        let saved = take_out(value.clone(), folder.path()).unwrap();
+        let saved = take_out(value.clone(), folder.path());
         assert_eq!(saved["a"][0], json!({ MARK: Digest::of(long()) }));
         assert_eq!(saved["b"], value["b"]);
         assert_eq!(put_back(saved, folder.path()).unwrap(), value);
@@ -139,7 +181,7 @@ mod tests {
             json!({ MARK: { MARK: [long()] } }),
             json!({ MARK: [{ MARK: 1 }] }),
         ] {
-            let saved = take_out(value.clone(), folder.path()).unwrap();
+            let saved = take_out(value.clone(), folder.path());
             assert_eq!(put_back(saved, folder.path()).unwrap(), value);
         }
     }
@@ -147,7 +189,7 @@ mod tests {
     #[test]
     fn a_missing_an_altered_and_a_wandering_blob_refuse() {
         let folder = tempfile::tempdir().unwrap();
-        let saved = take_out(json!(long()), folder.path()).unwrap();
+        let saved = take_out(json!(long()), folder.path());
         let path = folder.path().join(Digest::of(long()).0);
         std::fs::write(&path, "other").unwrap();
         let altered = put_back(saved.clone(), folder.path()).unwrap_err();

@@ -3,12 +3,15 @@
 //! Plans live for hours, so a reader accepts only its own format. The header is read before anything else and never
 //! changes its form: `format` and `made`.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeMap as _;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
-use super::{StoreError, atomic, blob, read_text};
+use super::blob::{self, Blobs};
+use super::{StoreError, atomic, read_text};
 use crate::model::change::{Change, Undo};
 use crate::model::digest::Digest;
 use crate::model::id::{PlanId, RunId};
@@ -66,29 +69,92 @@ pub fn path(folder: &Path, id: &PlanId) -> PathBuf {
 ///
 /// # Errors
 /// [`StoreError::Write`].
-pub fn save(plan: &Plan, made: Made, folder: &Path) -> Result<SavedPlan, StoreError> {
-    save_as(plan, made, &path(folder, &plan.id()))
+pub fn save(plan: Plan, made: Made, folder: &Path) -> Result<SavedPlan, StoreError> {
+    let digest = plan.digest();
+    let path = path(folder, &PlanId::of(&digest));
+    let id = save_under(&plan, digest, &made, &path)?;
+    Ok(SavedPlan { id, made, plan, path })
 }
 
-/// Saves a plan in a file. Its blobs go to `blobs/` in the same folder, before the plan itself.
+/// Saves a plan in a file and returns its name. Its blobs go to `blobs/` in the same folder, before the plan itself.
 ///
 /// # Errors
 /// [`StoreError::Write`].
-pub fn save_as(plan: &Plan, made: Made, path: &Path) -> Result<SavedPlan, StoreError> {
-    let digest = plan.digest();
-    let value = serde_json::to_value(plan).expect("plans serialise to JSON: no maps with odd keys");
-    let value = blob::take_out(value, &blobs(path))?;
-    let file =
-        json!({ "format": PLAN_FORMAT, "id": plan.id(), "digest": digest, "made": made, "plan": value });
-    let mut text = serde_json::to_string_pretty(&file).expect("a JSON value serialises");
-    text.push('\n');
-    atomic::write(path, text.as_bytes())?;
-    Ok(SavedPlan {
-        id: plan.id(),
+pub fn save_as(plan: &Plan, made: &Made, path: &Path) -> Result<PlanId, StoreError> {
+    save_under(plan, plan.digest(), made, path)
+}
+
+fn save_under(plan: &Plan, digest: Digest, made: &Made, path: &Path) -> Result<PlanId, StoreError> {
+    let id = PlanId::of(&digest);
+    let blobs = RefCell::new(Blobs::new(blobs(path)));
+    let page = Page {
+        format: PLAN_FORMAT,
+        id: &id,
+        digest,
         made,
-        plan: plan.clone(),
-        path: path.to_owned(),
-    })
+        plan: Lean { plan, blobs: &blobs },
+    };
+    let written = atomic::write_with(path, |mut file| {
+        serde_json::to_writer_pretty(&mut file, &page)?;
+        file.write_all(b"\n")
+    });
+    // A blob that could not be written ends the writing of the plan, and says more.
+    blobs.into_inner().result()?;
+    written?;
+    Ok(id)
+}
+
+/// A plan's file.
+#[derive(Serialize)]
+struct Page<'a> {
+    format: u32,
+    id: &'a PlanId,
+    digest: Digest,
+    made: &'a Made,
+    plan: Lean<'a>,
+}
+
+/// A plan without its long strings. They are taken out change by change: as one value, a plan of thousands of changes takes many
+/// times its size.
+struct Lean<'a> {
+    plan: &'a Plan,
+    blobs: &'a RefCell<Blobs>,
+}
+
+impl Serialize for Lean<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let fields = self.taken_out(&self.plan.without_changes())?;
+        let mut map = serializer.serialize_map(None)?;
+        for (field, value) in fields.as_object().into_iter().flatten() {
+            match field.as_str() {
+                "changes" => map.serialize_entry(field, &Changes(self))?,
+                _ => map.serialize_entry(field, value)?,
+            }
+        }
+        map.end()
+    }
+}
+
+impl Lean<'_> {
+    fn taken_out<E: serde::ser::Error>(&self, value: &impl Serialize) -> Result<Value, E> {
+        let value = serde_json::to_value(value).map_err(E::custom)?;
+        let lean = self.blobs.borrow_mut().take_out(value);
+        lean.ok_or_else(|| E::custom("a blob cannot be written"))
+    }
+}
+
+/// The changes of a lean plan.
+struct Changes<'a>(&'a Lean<'a>);
+
+impl Serialize for Changes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let changes = &self.0.plan.changes;
+        let mut map = serializer.serialize_map(Some(changes.len()))?;
+        for (id, change) in changes {
+            map.serialize_entry(id, &self.0.taken_out::<S::Error>(change)?)?;
+        }
+        map.end()
+    }
 }
 
 /// Loads a plan.
@@ -119,7 +185,7 @@ pub fn load(path: &Path) -> Result<SavedPlan, StoreError> {
     // Both digests: the value's finds every edit, the plan's finds what this version would silently leave out.
     let digest = Digest::of_value(&value);
     let plan: Plan = serde_json::from_value(value).map_err(|error| damaged(error.to_string()))?;
-    let id = plan.id();
+    let id = PlanId::of(&digest);
     let is_whole = file["digest"] == json!(digest) && plan.digest() == digest && file["id"] == json!(id);
     if !is_whole {
         return Err(damaged("its digest does not match its content".to_owned()));
@@ -247,7 +313,7 @@ mod tests {
     fn a_plan_comes_back_as_it_was_with_its_long_contents_beside_it() {
         let folder = tempfile::tempdir().unwrap();
         let long = "line\n".repeat(2000);
-        let saved = save(&sample(&long), made(), folder.path()).unwrap();
+        let saved = save(sample(&long), made(), folder.path()).unwrap();
         let text = std::fs::read_to_string(&saved.path).unwrap();
         assert!(text.len() < 4000 && text.lines().count() > 20, "{text}");
         assert_eq!(std::fs::read_dir(folder.path().join("blobs")).unwrap().count(), 1);
@@ -255,9 +321,22 @@ mod tests {
     }
 
     #[test]
+    fn a_plan_has_the_digest_of_its_canonical_form() {
+        let mut plan = sample("x");
+        // By host these come in one order, and by name in another.
+        for name in ["file[/z]@a", "file[/a]@z", "directory[/m]@b"] {
+            let id: ResourceId = name.parse().unwrap();
+            plan.changes.insert(id.clone(), change(&id, "y"));
+        }
+        assert_eq!(plan.digest(), Digest::of_value(&plan));
+        plan.changes.clear();
+        assert_eq!(plan.digest(), Digest::of_value(&plan));
+    }
+
+    #[test]
     fn a_missing_blob_refuses_the_plan() {
         let folder = tempfile::tempdir().unwrap();
-        let saved = save(&sample(&"x".repeat(5000)), made(), folder.path()).unwrap();
+        let saved = save(sample(&"x".repeat(5000)), made(), folder.path()).unwrap();
         std::fs::remove_dir_all(folder.path().join("blobs")).unwrap();
         assert_eq!(
             load(&saved.path).unwrap_err().diagnostic().code,
@@ -274,7 +353,7 @@ mod tests {
             ("\"id\": \"", "\"id\": \"0"),
         ] {
             let folder = tempfile::tempdir().unwrap();
-            let saved = save(&sample("x"), made(), folder.path()).unwrap();
+            let saved = save(sample("x"), made(), folder.path()).unwrap();
             edit(&saved.path, from, to);
             let error = load(&saved.path).unwrap_err().diagnostic();
             assert_eq!(
@@ -307,9 +386,9 @@ mod tests {
     #[test]
     fn the_time_of_making_is_no_part_of_the_name() {
         let folder = tempfile::tempdir().unwrap();
-        let early = save(&sample("x"), made(), folder.path()).unwrap();
+        let early = save(sample("x"), made(), folder.path()).unwrap();
         let late = Made::now("2027-01-01T00:00:00Z".parse().unwrap());
-        assert_eq!(save(&sample("x"), late, folder.path()).unwrap().id, early.id);
+        assert_eq!(save(sample("x"), late, folder.path()).unwrap().id, early.id);
         assert_ne!(sample("y").id(), early.id);
     }
 

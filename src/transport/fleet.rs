@@ -304,24 +304,28 @@ impl FleetTransport {
     async fn take_lock(&self, host: &HostId, request: &LockRequest) -> Result<Fence, LockError> {
         let script = self.guard().lock(host, request, self.over(host));
         let reply = self.ask_guard(host, "locking", &script).await?;
-        let token = reply.word("token").and_then(|token| token.parse().ok());
-        let token =
-            token.ok_or_else(|| ReachError::Unreachable(format!("`{host}` gave no token with its lock")))?;
-        Ok(Fence {
-            run: request.run.clone(),
-            token,
-        })
+        Ok(fence(host, request, &reply)?)
     }
 
-    async fn record_entries(
+    async fn take_lock_and_look(
         &self,
         host: &HostId,
-        fence: &Fence,
-        entries: &BTreeMap<ResourceKey, Option<Owned>>,
-    ) -> Result<(), PerformError> {
-        let script = self.guard().record(fence, entries);
+        request: &LockRequest,
+        look: &LookRequest,
+    ) -> Result<(Fence, LookReply), LockError> {
+        let script = self.guard().lock_and_look(host, request, self.over(host), look);
+        let deadline = LOCK + LOOK + lower::look::patience(&look.probes);
+        let reply = self
+            .ask_guard_within(host, "locking", &script, (deadline, Retry::Yes))
+            .await?;
+        let fence = fence(host, request, &reply)?;
+        Ok((fence, self.read_look(host, look, &reply).await))
+    }
+
+    /// Runs a script that writes entries into the manifest.
+    async fn keep_entries(&self, host: &HostId, script: &str) -> Result<(), PerformError> {
         let ran = self
-            .run(host, &script, LOCK, Retry::Yes)
+            .run(host, script, LOCK, Retry::Yes)
             .await
             .map_err(perform::unknown)?;
         Leg::read(&ran, &self.redactor, 0).map(|_| ())
@@ -555,6 +559,15 @@ impl Transport for FleetTransport {
         Box::pin(self.take_lock(host, request))
     }
 
+    fn lock_and_look<'a>(
+        &'a self,
+        host: &'a HostId,
+        request: &'a LockRequest,
+        look: &'a LookRequest,
+    ) -> BoxFuture<'a, Result<(Fence, LookReply), LockError>> {
+        Box::pin(self.take_lock_and_look(host, request, look))
+    }
+
     fn renew<'a>(&'a self, host: &'a HostId, fence: &'a Fence) -> BoxFuture<'a, Result<(), LockError>> {
         Box::pin(async move {
             let script = self.guard().renew(fence, self.over(host));
@@ -605,7 +618,22 @@ impl Transport for FleetTransport {
         fence: &'a Fence,
         entries: &'a BTreeMap<ResourceKey, Option<Owned>>,
     ) -> BoxFuture<'a, Result<(), PerformError>> {
-        Box::pin(self.record_entries(host, fence, entries))
+        Box::pin(async move {
+            let script = self.guard().record(fence, entries);
+            self.keep_entries(host, &script).await
+        })
+    }
+
+    fn conclude<'a>(
+        &'a self,
+        host: &'a HostId,
+        fence: &'a Fence,
+        entries: &'a BTreeMap<ResourceKey, Option<Owned>>,
+    ) -> BoxFuture<'a, Result<(), PerformError>> {
+        Box::pin(async move {
+            let script = self.guard().conclude(fence, entries);
+            self.keep_entries(host, &script).await
+        })
     }
 
     fn arm<'a>(&'a self, host: &'a HostId, request: &'a Arming) -> BoxFuture<'a, Result<(), PerformError>> {
@@ -694,6 +722,17 @@ pub(super) fn unreachable(error: ShellError) -> ReachError {
             ReachError::Unreachable(error.to_string())
         }
     }
+}
+
+/// Reads the token of a lock that was taken.
+fn fence(host: &HostId, request: &LockRequest, reply: &Reply) -> Result<Fence, ReachError> {
+    let token = reply.word("token").and_then(|token| token.parse().ok());
+    let token =
+        token.ok_or_else(|| ReachError::Unreachable(format!("`{host}` gave no token with its lock")))?;
+    Ok(Fence {
+        run: request.run.clone(),
+        token,
+    })
 }
 
 /// For what is given back: whoever has it now, it is not this run.

@@ -1,14 +1,16 @@
 //! Who may change a host.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use muster::model::holder::Grip;
-use muster::model::manifest::ManifestState;
+use muster::model::id::ResourceKey;
+use muster::model::manifest::{ManifestState, OwnedState};
 use muster::model::op::Op;
-use muster::ports::{LockError, PerformError, Transport as _};
+use muster::ports::{LockError, LookRequest, PerformError, Transport as _};
 use muster::transport::lower::{Guard, Over};
 
-use crate::bed::{Bed, call, mode, raw, request, until, write};
+use crate::bed::{Bed, call, mode, owned, raw, request, until, write};
 
 #[tokio::test]
 async fn locking_makes_the_guards_files_and_gives_growing_tokens() {
@@ -41,6 +43,77 @@ async fn locking_makes_the_guards_files_and_gives_growing_tokens() {
     );
     assert_eq!(manifest.lineage.len(), 36);
     assert!(manifest.owned.is_empty() && manifest.last_run.is_none());
+}
+
+#[tokio::test]
+async fn a_lock_with_a_look_is_a_lock_whose_lease_a_long_look_does_not_use_up() {
+    let bed = Bed::new();
+    let request = request("p-1", "main", "alice@laptop");
+    let locked = bed
+        .transport
+        .lock_and_look(&bed.host, &request, &LookRequest::default())
+        .await;
+    let (fence, reply) = locked.unwrap();
+    assert_eq!(fence.token, 1);
+    assert_eq!(
+        reply.manifest.present().unwrap().lineage.len(),
+        36,
+        "the lock made it first"
+    );
+    assert!(bed.perform(&fence, Vec::new()).await.is_ok());
+    // The look takes five seconds of a lease of eight.
+    let (state, wait_secs) = (bed.state(""), 1);
+    let guard = Guard {
+        state_dir: &state,
+        wait_secs,
+    };
+    let request = muster::ports::LockRequest {
+        lease_secs: 8,
+        ..request
+    };
+    let script = guard.lock_and_look(&bed.host, &request, Over::Local, &LookRequest::default());
+    let slow = script.replace("\nkeep_lease\n", "\nsleep 5\nkeep_lease\n");
+    assert_ne!(script, slow);
+    for shell in [&["dash"][..], &["bash", "--posix"]] {
+        let ran = raw(shell, &slow);
+        let said = String::from_utf8_lossy(&ran.stdout);
+        assert!(
+            said.starts_with("mark ") && said.contains("\ntoken ") && said.ends_with("\nend 5\n"),
+            "{ran:?}"
+        );
+        let text = std::fs::read_to_string(bed.state("fence")).unwrap();
+        let value = |key: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+            line.trim().parse::<u64>().unwrap()
+        };
+        assert!(value("renewed ") >= value("taken ") + 4, "{text}");
+        assert_eq!(value("until "), value("renewed ") + 8, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn last_entries_are_written_and_the_lock_is_free_with_them() {
+    let bed = Bed::new();
+    let fence = bed.lock("p-1").await.unwrap();
+    let key: ResourceKey = "file[/a]".parse().unwrap();
+    let entry = owned(OwnedState::Done);
+    let entries = BTreeMap::from([(key.clone(), Some(entry.clone()))]);
+    let done = bed.transport.conclude(&bed.host, &fence, &entries).await;
+    done.unwrap();
+    let manifest = bed.present_manifest().await;
+    assert_eq!(manifest.owned.get(&key), Some(&entry));
+    assert_eq!(
+        manifest.last_run.as_ref().map(ToString::to_string).as_deref(),
+        Some("p-1")
+    );
+    let refused = bed.perform(&fence, Vec::new()).await;
+    assert!(matches!(refused, Err(PerformError::Fenced(_))), "{refused:?}");
+    let next = bed.lock("p-2").await.unwrap();
+    assert_eq!(next.token, 2, "no token comes twice");
+    // Whoever has the host since is not disturbed by a second try.
+    let again = bed.transport.conclude(&bed.host, &fence, &BTreeMap::new()).await;
+    assert!(matches!(again, Err(PerformError::Fenced(_))), "{again:?}");
+    assert!(bed.perform(&next, Vec::new()).await.is_ok());
 }
 
 #[tokio::test]

@@ -119,6 +119,7 @@ fn events() -> Vec<Event> {
         Event::Locked {
             host: plans::host("a"),
             token: 3,
+            lineage: Some("8b6f2f5e-3b1e-4f0a-9c39-0a1b2c3d4e5f".to_owned()),
         },
         checked("a", 0),
         Event::Began {

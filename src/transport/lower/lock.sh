@@ -119,12 +119,25 @@ lock_host() { # WHO FLEET HOST WAIT FORMER_FLEET FORMER_HOST OVER LEASE
     find_sshd "$7"
     end_connection "$_before"
     lease=$8 taken=$now
-    write_fence $((seen + 1)) "$run" "$1"
+    token=$((seen + 1)) who=$1
+    write_fence "$token" "$run" "$who"
     # It is this run's, or over.
     [ ! -e "$state/reserved" ] || rm -f -- "$state/reserved"
-    token=$((seen + 1))
     note lock done
-    printf 'token %s\nend\n' "$token"
+    printf 'token %s\n' "$token"
+}
+
+# After a look under a fresh lock: one that took long must not have used its lease up.
+keep_lease() {
+    clock
+    [ $((now - taken)) -lt $((lease / 4)) ] || extend
+}
+
+# Frees the lock, which is this run's, while the lock file is held.
+free_lock() {
+    until=0 lease=0 sshd=-
+    write_fence "$token" - -
+    note release done
 }
 
 renew_lock() { # OVER
@@ -143,11 +156,7 @@ release_lock() { # WAIT
     [ -e "$state/fence" ] || { printf 'end\n' && exit 0; }
     enter "$1"
     read_all
-    if [ "$seen" = "$token" ] && [ "$holder" = "$run" ]; then
-        until=0 lease=0 sshd=-
-        write_fence "$token" - -
-        note release done
-    fi
+    [ "$seen" != "$token" ] || [ "$holder" != "$run" ] || free_lock
     printf 'end\n'
 }
 

@@ -93,13 +93,8 @@ pub struct Guard<'a> {
 impl Guard<'_> {
     /// Spells a look. It changes nothing, not even a temporary file.
     pub fn look(&self, request: &LookRequest) -> String {
-        // Of the ops' functions a look needs the one that runs a module's command.
-        let ops: &str = if look::has_commands(&request.probes) {
-            &OPS.0
-        } else {
-            ""
-        };
-        format!("{}{ops}{LOOK}\n{}", self.head("-", 0), looking(request))
+        let (head, functions) = (self.head("-", 0), functions(request));
+        format!("{head}{functions}\n{}finish\n", looking(request))
     }
 
     /// Spells a reservation, or its renewal, and a look.
@@ -110,7 +105,8 @@ impl Guard<'_> {
             self.wait_secs,
         );
         format!(
-            "{head}{GUARD}{LOCK}{OPS}{LOOK}\nreserve_host {who} {wait}\n{}",
+            "{head}{GUARD}{LOCK}{}\nreserve_host {who} {wait}\n{}finish\n",
+            functions(look),
             looking(look)
         )
     }
@@ -126,15 +122,40 @@ impl Guard<'_> {
 
     /// Spells the taking of a lock.
     pub fn lock(&self, host: &HostId, request: &LockRequest, over: Over) -> String {
+        let head = self.head(request.run.as_str(), 0);
+        format!(
+            "{head}{GUARD}{LOCK}\n{}echo end\n",
+            self.locking(host, request, over)
+        )
+    }
+
+    /// Spells the taking of a lock and a look. The lock file is held until the look ends, so that nobody else comes between,
+    /// however long it takes.
+    pub fn lock_and_look(
+        &self,
+        host: &HostId,
+        request: &LockRequest,
+        over: Over,
+        look: &LookRequest,
+    ) -> String {
+        format!(
+            "{}{GUARD}{LOCK}{}\n{}{}keep_lease\nfinish\n",
+            self.head(request.run.as_str(), 0),
+            functions(look),
+            self.locking(host, request, over),
+            looking(look)
+        )
+    }
+
+    fn locking(&self, host: &HostId, request: &LockRequest, over: Over) -> String {
         let who = person(&request.who);
         let wait = self.wait_secs;
         let former = match &request.former {
             Some((fleet, host)) => format!("{fleet} {host}"),
             None => "- -".to_owned(),
         };
-        let head = self.head(request.run.as_str(), 0);
         format!(
-            "{head}{GUARD}{LOCK}\nlock_host {who} {} {host} {wait} {former} {} {}\n",
+            "lock_host {who} {} {host} {wait} {former} {} {}\n",
             request.fleet,
             over.word(),
             request.lease_secs
@@ -202,6 +223,16 @@ impl Guard<'_> {
     pub fn record(&self, fence: &Fence, entries: &BTreeMap<ResourceKey, Option<Owned>>) -> String {
         format!(
             "{}{GUARD}\n{}{}echo end\n",
+            self.fenced_head(fence),
+            self.entrance(),
+            recording(entries)
+        )
+    }
+
+    /// Spells a change of manifest entries after which the lock is free.
+    pub fn conclude(&self, fence: &Fence, entries: &BTreeMap<ResourceKey, Option<Owned>>) -> String {
+        format!(
+            "{}{GUARD}{LOCK}\n{}{}free_lock\necho end\n",
             self.fenced_head(fence),
             self.entrance(),
             recording(entries)
@@ -289,7 +320,16 @@ impl Over {
     }
 }
 
-/// Spells a look, after a head and the functions that it calls.
+/// Returns the functions that a look calls: of the ops' it needs the one that runs a module's command.
+fn functions(request: &LookRequest) -> String {
+    let ops: &str = match look::has_commands(&request.probes) {
+        true => &OPS.0,
+        false => "",
+    };
+    format!("{ops}{LOOK}")
+}
+
+/// Spells what is looked at, after a head and the functions that it calls.
 fn looking(request: &LookRequest) -> String {
     let tools = quote::words(request.tools.iter().map(String::as_str));
     let facts = if request.facts { "say_facts\n" } else { "" };
@@ -299,7 +339,7 @@ fn looking(request: &LookRequest) -> String {
     } else {
         ""
     };
-    format!("{undo}say_host {tools}\n{facts}{sections}finish\n")
+    format!("{undo}say_host {tools}\n{facts}{sections}")
 }
 
 /// Spells what a person is called or says as one word and one line.

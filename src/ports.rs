@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use crate::model::engine::ContainerProbe;
 use crate::model::gate::Check;
 use crate::model::holder::Holder;
 use crate::model::hook::Hook;
@@ -207,6 +208,55 @@ pub trait Exec: Send + Sync {
         hear: Hear<'a>,
         stop: BoxFuture<'a, ()>,
     ) -> BoxFuture<'a, Result<Ended, PerformError>>;
+}
+
+/// What containers say.
+pub trait Logs: Send + Sync {
+    /// Passes the lines of a container's log on as they come, secrets taken out: what it has said so far, or, where that is
+    /// asked for, what it and its successors of the same place go on to say until `stop` is over.
+    fn logs<'a>(
+        &'a self,
+        host: &'a HostId,
+        request: &'a LogRequest,
+        hear: &'a HearLine<'a>,
+        stop: BoxFuture<'a, ()>,
+    ) -> BoxFuture<'a, Result<LogEnd, LogError>>;
+}
+
+/// Hears a line of a container: when it was said, where, and what.
+pub type HearLine<'a> = dyn Fn(jiff::Timestamp, Output, &str) + Send + Sync + 'a;
+
+/// Whose log is wanted, and how much of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogRequest {
+    /// The container.
+    pub container: ContainerProbe,
+    /// How many of the last lines; `None` is all.
+    pub tail: Option<u64>,
+    /// Nothing that was said before this.
+    pub since: Option<jiff::Timestamp>,
+    /// Whether to go on.
+    pub follow: bool,
+}
+
+/// How the reading of a log ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogEnd {
+    /// All was said, or the reader stopped.
+    Read,
+    /// There is no such container.
+    Absent,
+}
+
+/// Why a log was not read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LogError {
+    /// The host was not reached.
+    #[error(transparent)]
+    Reach(#[from] ReachError),
+    /// Its engine did not give it.
+    #[error("{0}")]
+    Engine(String),
 }
 
 /// Hears a line of what a command says.

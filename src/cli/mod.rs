@@ -29,6 +29,7 @@ mod explain;
 mod history;
 mod init;
 mod lock;
+mod logs;
 mod man;
 mod memory;
 mod offer;
@@ -89,6 +90,7 @@ verbs! {
     destroy::Destroy,
     history::History,
     lock::Lock,
+    logs::Logs,
     exec::Exec,
     adopt::Adopt,
     drift::Drift,

@@ -167,13 +167,7 @@ pub async fn survey(
         Exit::Error
     })?;
     around_plan(context, &ports, options, Moment::AfterPlan, Some(&plan), console).await?;
-    let targets = context
-        .inventory
-        .hosts
-        .iter()
-        .map(|(id, host)| (id.clone(), host.target.clone()))
-        .collect();
-    known.merge(&targets, &seen.observation);
+    known.merge(&targets(context), &seen.observation);
     known.rename(&context.inventory);
     Ok(Survey {
         plan,
@@ -195,17 +189,7 @@ async fn look(
     limit: Option<&BTreeSet<HostId>>,
     options: &Options,
 ) -> (Wished, Seen) {
-    let mut facts = FactsSeen::default();
-    let wished = loop {
-        let wished = desire(&context.inventory, &context.modules, resolved, &facts);
-        if wished.facts_wanted.is_empty() {
-            break wished;
-        }
-        // Every wanted host is known or lost afterwards, so this ends.
-        let more = observe::facts(ports, &wished.facts_wanted, parallel).await;
-        facts.known.extend(more.known);
-        facts.lost.extend(more.lost);
-    };
+    let (wished, facts) = wish(context, resolved, ports, parallel).await;
     if wished.diagnostics.has_errors() {
         return (wished, Seen::default());
     }
@@ -219,6 +203,60 @@ async fn look(
     };
     let seen = observe::look(ports, &wished.desired, &hosts, &facts, look).await;
     (wished, seen)
+}
+
+/// Gathers facts as long as templates want more.
+async fn wish(
+    context: &Context,
+    resolved: &Resolved<'_>,
+    ports: &Ports,
+    parallel: usize,
+) -> (Wished, FactsSeen) {
+    let mut facts = FactsSeen::default();
+    loop {
+        let wished = desire(&context.inventory, &context.modules, resolved, &facts);
+        if wished.facts_wanted.is_empty() {
+            return (wished, facts);
+        }
+        // Every wanted host is known or lost afterwards, so this ends.
+        let more = observe::facts(ports, &wished.facts_wanted, parallel).await;
+        facts.known.extend(more.known);
+        facts.lost.extend(more.lost);
+    }
+}
+
+/// Says what every host must be, without a look at more than the facts that templates read, and returns the way to the hosts. What
+/// hosts say over it comes without the values of the inventory's secrets.
+///
+/// # Errors
+/// The exit code, after saying why.
+pub async fn declared(
+    context: &Context,
+    global: &Global,
+    console: &mut Console,
+    options: &Options,
+) -> Result<(Arc<FleetTransport>, Desired), Exit> {
+    let resolved = context.resolve(&mut Default::default());
+    let secrets = secrets(context, &resolved, console, options).await?;
+    let parallel = global
+        .parallel
+        .map_or(context.inventory.policy.parallel, usize::from);
+    let transport = transport(targets(context), global, secrets.clone(), parallel);
+    let ports = ports_over(Arc::clone(&transport), &context.inventory.file, secrets);
+    let (wished, _) = wish(context, &resolved, &ports, parallel).await;
+    console.diagnostics(&wished.diagnostics, &context.sources);
+    if wished.diagnostics.has_errors() {
+        return Err(Exit::Error);
+    }
+    Ok((transport, wished.desired))
+}
+
+/// Returns how every host of the inventory is reached.
+fn targets(context: &Context) -> BTreeMap<HostId, crate::model::target::Target> {
+    let hosts = context.inventory.hosts.iter();
+    hosts
+        .map(|(id, host)| (id.clone(), host.target.clone()))
+        .collect()
 }
 
 /// Returns hosts together with those on which something lies that they need.
@@ -301,13 +339,13 @@ fn collect_sources(value: &Value, sources: &mut BTreeSet<SecretSource>) {
 }
 
 fn ports(context: &Context, global: &Global, secrets: Secrets, parallel: usize) -> Ports {
-    let targets = context
-        .inventory
-        .hosts
-        .iter()
-        .map(|(id, host)| (id.clone(), host.target.clone()))
-        .collect();
-    transport_ports(targets, &context.inventory.file, global, secrets, parallel)
+    transport_ports(
+        targets(context),
+        &context.inventory.file,
+        global,
+        secrets,
+        parallel,
+    )
 }
 
 /// Makes the ports to a set of targets.

@@ -72,6 +72,26 @@ impl Container {
         }
     }
 
+    /// Returns the question to an engine that finds its container.
+    pub fn probe(&self) -> ContainerProbe {
+        let spec = &self.spec;
+        ContainerProbe {
+            project: spec.project.clone(),
+            service: spec.service.clone(),
+            number: spec.number,
+            name: spec.name.clone(),
+            former_names: spec.former_names.clone(),
+            image: spec.image.clone(),
+            public_env: spec
+                .environment
+                .keys()
+                .filter(|key| spec.shows(key))
+                .cloned()
+                .collect(),
+            mounted: spec.mounted.keys().cloned().collect(),
+        }
+    }
+
     fn make(&self, effect: Effect) -> Op {
         EngineOp::Container {
             spec: self.spec.clone(),
@@ -173,25 +193,8 @@ impl Kind for Container {
     }
 
     fn probes(&self) -> Vec<Probe> {
-        let spec = &self.spec;
-        let probe = ContainerProbe {
-            project: spec.project.clone(),
-            service: spec.service.clone(),
-            number: spec.number,
-            name: spec.name.clone(),
-            former_names: spec.former_names.clone(),
-            image: spec.image.clone(),
-            public_env: spec
-                .environment
-                .keys()
-                .filter(|key| spec.shows(key))
-                .cloned()
-                .collect(),
-            mounted: spec.mounted.keys().cloned().collect(),
-        };
-        vec![Probe::Engine(EngineProbe::Container(probe))]
+        vec![Probe::Engine(EngineProbe::Container(self.probe()))]
     }
-
     /// Values of the environment are prints from the beginning. But an old container may have a password among its words.
     fn veil(
         &self,

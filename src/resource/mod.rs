@@ -624,7 +624,7 @@ pub struct KindInfo {
 mod account;
 mod authorized_keys;
 mod command;
-mod container;
+pub mod container;
 pub mod desired;
 mod directory;
 mod engine;

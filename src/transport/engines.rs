@@ -14,7 +14,7 @@ use crate::model::id::{HostId, ResourceKey};
 use crate::model::observation::Answer;
 use crate::model::op::{Op, Probe};
 use crate::model::redaction::Redaction;
-use crate::ports::{Call, Fence, LockError, PerformError};
+use crate::ports::{Call, Fence, HearLine, LockError, LogEnd, LogError, LogRequest, Logs, PerformError};
 
 use super::engine::{Asked, ConvergeError, Engine, EngineError, Means};
 use super::fleet::{FleetTransport, Retry};
@@ -189,6 +189,29 @@ impl FleetTransport {
             .filter_map(|(_, body)| perform::fill(body, self.secrets()).ok())
             .collect();
         Redaction::of(values.iter().map(String::as_str))
+    }
+}
+
+impl Logs for FleetTransport {
+    fn logs<'a>(
+        &'a self,
+        host: &'a HostId,
+        request: &'a LogRequest,
+        hear: &'a HearLine<'a>,
+        stop: BoxFuture<'a, ()>,
+    ) -> BoxFuture<'a, Result<LogEnd, LogError>> {
+        Box::pin(async move {
+            self.shell(host, Retry::Yes).await?;
+            let failed = |error: EngineError| LogError::Engine(self.redactor().clause(&error.to_string()));
+            let engine = match self.engine(host).await {
+                Ok(engine) => engine,
+                Err(EngineError::NotInstalled) => return Ok(LogEnd::Absent),
+                Err(error) => return Err(failed(error)),
+            };
+            let known = self.secrets().redaction();
+            let clean = |own: &Redaction, line: &str| known.apply(&own.apply(line));
+            engine.logs(request, hear, &clean, stop).await.map_err(failed)
+        })
     }
 }
 

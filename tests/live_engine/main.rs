@@ -6,6 +6,7 @@ mod fleet;
 
 mod bed;
 mod containers;
+mod logs;
 mod module;
 mod project;
 mod pulls;

@@ -199,7 +199,7 @@ fn absent<T: Serialize>(answer: Result<T, bollard::errors::Error>) -> Result<Opt
 }
 
 /// A container as the list has it.
-struct Listed {
+pub(super) struct Listed {
     id: String,
     names: Vec<String>,
     labels: HashMap<String, String>,
@@ -217,6 +217,10 @@ impl From<ContainerSummary> for Listed {
 }
 
 impl Listed {
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
     fn label(&self, name: &str) -> Option<&str> {
         self.labels.get(name).map(String::as_str)
     }
@@ -231,7 +235,7 @@ impl Listed {
 }
 
 /// Finds the container that a probe is about: by its name, by what it was made for, by a name that it had.
-fn which<'a>(all: &'a [Listed], probe: &ContainerProbe) -> Option<&'a Listed> {
+pub(super) fn which<'a>(all: &'a [Listed], probe: &ContainerProbe) -> Option<&'a Listed> {
     let named = |name: &String| all.iter().find(|listed| listed.names.contains(name));
     let number = probe.number.to_string();
     let made_for = |listed: &&Listed| {

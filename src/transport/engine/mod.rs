@@ -4,6 +4,7 @@ mod act;
 mod converge;
 mod create;
 mod image;
+mod logs;
 mod look;
 mod needs;
 mod network;

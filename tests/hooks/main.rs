@@ -305,7 +305,13 @@ fn a_program_gets_no_secret_and_what_it_says_is_cut() {
     assert_eq!(said.tail, ["{\"a\":1}"]);
     assert_eq!(said.result.unwrap_err().why, "`sh` ended with status 4");
     let secrets = Secrets::new([("env:X".parse().unwrap(), Secret::new("hunter2"))].into());
-    assert_eq!(call(&shell("echo it is hunter2"), secrets).tail, ["it is ***"]);
+    assert_eq!(
+        call(&shell("echo it is hunter2"), secrets.clone()).tail,
+        ["it is ***"]
+    );
+    let named = hook(Moment::AfterRun, Call::Command(vec!["/no/hunter2".to_owned()]));
+    let why = call(&named, secrets).result.unwrap_err().why;
+    assert!(why.contains("/no/***") && !why.contains("hunter2"), "{why}");
 }
 
 #[test]

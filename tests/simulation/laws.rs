@@ -8,9 +8,11 @@ use muster::model::gate::OnDeadline;
 use muster::model::id::{HostId, ResourceId};
 use muster::model::op::Op;
 use muster::model::plan::{HeldWhat, HeldWhy, Plan};
+use muster::resource::Spec;
 use muster::rollout::replay;
 use muster::sim::{Deed, Happened, Station};
 
+use crate::scenes::look;
 use crate::trip::{End, Trip};
 
 /// A law that was broken: which, and how.
@@ -276,14 +278,13 @@ pub fn put_back(
                 "switch: {host} was put back, and the plan has no switch for it"
             ));
         };
-        for path in &switch.restores.paths {
-            let at = |stations: &BTreeMap<HostId, Station>| {
-                let node = stations[&host].guarded.host.paths.get(path).cloned();
-                node.map(|node| (node.kind, node.owner, node.group, node.mode))
-            };
-            if at(before) != at(after) {
+        for id in &switch.changes {
+            let change = &plan.changes[id];
+            let spec = Spec::decode(id.key.kind.as_str(), &change.spec).expect("the planner wrote it");
+            let at = |stations: &BTreeMap<HostId, Station>| look(&stations[&host].guarded.host, &spec);
+            if spec.seen(&at(before)) != spec.seen(&at(after)) {
                 return Err(format!(
-                    "switch: {host} was put back, and {path} was {:?} and is {:?}",
+                    "switch: {host} was put back, and {id} was {:?} and is {:?}",
                     at(before),
                     at(after)
                 ));

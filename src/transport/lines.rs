@@ -108,6 +108,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::secret::Secret;
 
     fn heard(chunks: &[(Output, &[u8])]) -> (Vec<(Output, String)>, Option<Vec<u8>>, bool) {
         let lines = Mutex::new(Vec::new());
@@ -119,6 +120,23 @@ mod tests {
             .for_each(|(output, bytes)| cutter.take(*output, bytes));
         let (refusal, is_cut) = (cutter.refusal(), cutter.finish());
         (lines.into_inner().unwrap(), refusal, is_cut)
+    }
+
+    #[test]
+    fn no_secret_is_passed_on_in_however_many_parts_it_comes() {
+        let lines = Mutex::new(Vec::new());
+        let hear = |output: Output, line: &str| lines.lock().unwrap().push((output, line.to_owned()));
+        let secrets = Secrets::new([("env:X".parse().unwrap(), Secret::new("hunter2"))].into());
+        let cutter = Lines::new(&hear, &secrets);
+        cutter.take(Output::Stdout, b"go\nit is hun");
+        cutter.take(Output::Stderr, b"hunter2, again");
+        cutter.take(Output::Stdout, b"ter2\n");
+        cutter.finish();
+        let wanted = [(Output::Stdout, "it is ***"), (Output::Stderr, "***, again")];
+        assert_eq!(
+            lines.into_inner().unwrap(),
+            wanted.map(|(output, line)| (output, line.to_owned()))
+        );
     }
 
     #[test]

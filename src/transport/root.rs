@@ -156,3 +156,28 @@ fn not_begun(status: Option<i32>, tail: &[String], rise: &Rise) -> String {
         Rise::Asking(_) => format!("got nothing from sudo (status {status}){said}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::secret::Secret;
+
+    #[test]
+    fn what_sudo_says_back_is_told_without_the_password() {
+        let host: HostId = "val-1".parse().unwrap();
+        let account = Account {
+            host: &host,
+            name: Some("ops"),
+        };
+        let ran = Ran {
+            stdout: Vec::new(),
+            stderr: b"sudo: `hunter2` is no password".to_vec(),
+            status: 1,
+        };
+        let secrets = Secrets::new([("env:SUDO".parse().unwrap(), Secret::new("hunter2"))].into());
+        let ReachError::Failed { tail, .. } = account.failed("trying sudo", &ran, &secrets) else {
+            panic!("the host was reached");
+        };
+        assert_eq!(tail, ["sudo: `***` is no password"]);
+    }
+}

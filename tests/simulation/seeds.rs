@@ -165,10 +165,11 @@ fn shows(came: &[Came]) {
             "with a switch that is confirmed",
             count(|came| came.confirmed > 0),
         ),
-        ("with a switch that puts back", count(|came| came.restored > 0)),
     ];
+    // It takes a fault within the seconds of a switch.
+    let put_back = count(|came| came.restored > 0);
     eprintln!(
-        "{} runs: {ops} ops, {struck} faults struck, {shown:?}, sessions end {exits:?}, runs end {ends:?}",
+        "{} runs: {ops} ops, {struck} faults struck, {shown:?}, {put_back} with a switch that puts back, sessions end {exits:?}, runs end {ends:?}",
         came.len()
     );
     if came.len() >= 500 {
@@ -177,6 +178,7 @@ fn shows(came: &[Came]) {
         for (what, count) in shown {
             assert!(count > came.len() / 50, "{count} runs are {what}");
         }
+        assert!(put_back > came.len() / 200, "{put_back} runs put back");
         for exit in [0, 3, 4, 8, 9] {
             let count = exits.get(&Some(exit)).copied().unwrap_or_default();
             assert!(

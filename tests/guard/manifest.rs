@@ -168,7 +168,7 @@ async fn intents_stand_before_the_first_op_and_outlive_a_kill() {
     );
     // It leads a group, in which its script runs.
     std::process::Command::new("sh")
-        .args(["-c", &format!("for p in /proc/[0-9]*; do [ \"$(readlink $p/fd/8)\" = {} ] && {{ kill -9 -- -${{p#/proc/}} || kill -9 ${{p#/proc/}}; }}; done; true", bed.state("lock"))])
+        .args(["-c", &format!("for p in /proc/[0-9]*; do [ \"$(readlink $p/fd/8)\" = {} ] && {{ kill -s KILL -- -${{p#/proc/}} || kill -s KILL ${{p#/proc/}}; }}; done; true", bed.state("lock"))])
         .status()
         .unwrap();
     let again = bed.lock("p-1").await.unwrap();

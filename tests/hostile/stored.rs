@@ -267,7 +267,7 @@ fn a_forged_plan_runs_no_script_under_another_name() {
             false => change.ops.push(run.clone()),
         }
         // Whoever can write the file can write its digest too.
-        let saved = stored::save(plan.clone(), Made::now(NOW), folder.path()).expect("saved");
+        let saved = stored::save(plan, Made::now(NOW), folder.path()).expect("saved");
         let error = stored::load(&saved.path).expect_err("it is refused").to_string();
         assert!(
             error.contains("file[/a]@a") && error.contains("script"),

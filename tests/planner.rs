@@ -367,6 +367,53 @@ fn what_is_held_keeps_what_it_stands_on() {
 }
 
 #[test]
+fn images_come_ahead_of_all_waves_where_something_is_taken_down_for_them() {
+    let spec = |image: &str| json!({ "spec": { "project": "p", "service": "s", "number": 1, "name": "p-s-1", "image": image, "settings": {} }, "within_secs": 9 });
+    let said = |json: serde_json::Value| Answer::Text {
+        output: json.to_string(),
+        status: 0,
+    };
+    let mut fleet = Pretend::new(&["h1", "h2", "h3"]);
+    for name in ["h1", "h2", "h3"] {
+        let image = fleet.declare(name, entry("image", json!({ "name": "app:2" })));
+        fleet.says(name, &image, said(json!(null)));
+        let mut container = entry("container", spec("app:2"));
+        container.needs.insert(image.on(&host(name)));
+        let key = fleet.declare(name, container);
+        let there = json!({
+            "id": "c", "name": "p-s-1", "image": "app:1", "runs": { "id": "sha256:1" }, "settings": {},
+            "state": { "status": "running" }
+        });
+        // On the third nothing serves yet.
+        fleet.says(name, &key, said(if name == "h3" { json!(null) } else { there }));
+    }
+    fleet.inventory.policy.batch = Share::Count(1);
+    fleet.inventory.policy.down_max = Share::Count(1);
+    let plan = fleet.plan();
+    let waves: Vec<(WaveKind, Vec<String>)> = plan
+        .waves
+        .iter()
+        .map(|wave| (wave.kind, wave.changes.iter().map(ToString::to_string).collect()))
+        .collect();
+    let wave = |kind, changes: &[&str]| {
+        (
+            kind,
+            changes.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>(),
+        )
+    };
+    assert_eq!(
+        waves,
+        [
+            wave(WaveKind::Ahead, &["image[app:2]@h1", "image[app:2]@h2"]),
+            wave(WaveKind::Batch, &["container[p-s-1]@h1"]),
+            wave(WaveKind::Batch, &["container[p-s-1]@h2"]),
+            wave(WaveKind::Batch, &["image[app:2]@h3", "container[p-s-1]@h3"]),
+        ]
+    );
+    assert!(plan.waves[0].after.is_empty(), "nothing that serves has changed");
+}
+
+#[test]
 fn waves_begin_with_canaries_and_keep_to_batch_and_spread() {
     let names = ["h1", "h2", "h3", "h4", "h5"];
     let mut fleet = Pretend::new(&names);

@@ -29,6 +29,8 @@ pub struct Wave {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WaveKind {
+    /// What disturbs nobody and takes long, before what waits for it: images.
+    Ahead,
     /// A few hosts first, to find out.
     Canary,
     /// The fleet, a batch at a time.

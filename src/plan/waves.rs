@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::change::{Change, Disruption};
+use crate::model::change::{Action, Change, Disruption};
 use crate::model::gate::HostGate;
 use crate::model::id::{HostId, ResourceId};
 use crate::model::inventory::Inventory;
@@ -42,19 +42,26 @@ impl<'a> WaveInput<'a> {
             .saturating_sub(self.down.len())
     }
 
-    /// Splits the changed hosts into waves, canaries first.
+    /// Splits the changed hosts into waves: what goes ahead, then canaries, then batches.
     ///
     /// Every change is in exactly one wave, and in none before that of anything it needs, on whatever host. No wave is
-    /// empty. No wave disrupts more hosts than [`Self::room`], has more hosts than a batch, or has two hosts with one value
-    /// of the label that the policy spreads over. Callers have held back disrupting changes where there is no room.
+    /// empty. No wave disrupts more hosts than [`Self::room`]. None but that which goes ahead has more hosts than a batch, or
+    /// two hosts with one value of the label that the policy spreads over. Callers have held back disrupting changes where there is no room.
     pub fn waves(&self) -> Vec<Wave> {
-        let mut cuts = self.base();
+        let mut cuts = Vec::from_iter(self.ahead());
+        let ahead = cuts.len();
+        cuts.extend(self.base());
         let base: BTreeMap<HostId, usize> = cuts
             .iter()
             .enumerate()
+            .skip(ahead)
             .flat_map(|(index, cut)| cut.hosts.iter().map(move |host| (host.clone(), index)))
             .collect();
         let mut wave_of: BTreeMap<&ResourceId, usize> = BTreeMap::new();
+        for (index, cut) in cuts[..ahead].iter().enumerate() {
+            let taken = cut.changes.iter().filter_map(|id| self.changes.get_key_value(id));
+            wave_of.extend(taken.map(|(id, _)| (id, index)));
+        }
         for id in &self.ordered {
             if wave_of.contains_key(id) {
                 continue;
@@ -94,16 +101,37 @@ impl<'a> WaveInput<'a> {
         }
     }
 
+    /// Cuts off what is brought along before anything else: images of hosts that this plan disrupts, so that nobody is down while
+    /// gigabytes come. All hosts at once, as many side by side as the policy says, since nothing that serves changes. What needs a
+    /// change of this plan itself, such as that of the engine, does not go ahead.
+    fn ahead(&self) -> Option<Cut> {
+        let disrupted: BTreeSet<&HostId> = self.disrupted();
+        let goes = |id: &&&ResourceId| {
+            let change = &self.changes[**id];
+            let is_alone = !change.needs.iter().any(|need| self.changes.contains_key(need));
+            id.key.kind.as_str() == "image"
+                && change.action == Action::Create
+                && is_alone
+                && disrupted.contains(&id.host)
+        };
+        let mut cut = Cut::new(WaveKind::Ahead);
+        for id in self.ordered.iter().filter(goes) {
+            cut.take(&id.host, false);
+            cut.changes.push((*id).clone());
+        }
+        Some(cut).filter(|cut| !cut.changes.is_empty())
+    }
+
+    fn disrupted(&self) -> BTreeSet<&'a HostId> {
+        let disrupting = self.changes.values().filter(|change| is_disrupting(change));
+        disrupting.map(|change| &change.target.host).collect()
+    }
+
     /// Deals the hosts out: canaries, then batches.
     fn base(&self) -> Vec<Cut> {
         let hosts = self.hosts_in_order();
         let canaries = self.canaries(&hosts);
-        let disrupted: BTreeSet<&HostId> = self
-            .changes
-            .values()
-            .filter(|change| is_disrupting(change))
-            .map(|change| &change.target.host)
-            .collect();
+        let disrupted = self.disrupted();
         let mut cuts = Vec::new();
         for kind in [WaveKind::Canary, WaveKind::Batch] {
             let mut waiting: Vec<&HostId> = hosts
@@ -192,7 +220,9 @@ impl<'a> WaveInput<'a> {
                 gate: gate.clone(),
             })
         };
-        let after = hosts.iter().flat_map(gates).collect();
+        // Nothing that serves has changed yet.
+        let gated = hosts.iter().filter(|_| cut.kind != WaveKind::Ahead);
+        let after = gated.flat_map(gates).collect();
         let width = self.policy().parallel.min(hosts.len()).max(1);
         Wave {
             kind: cut.kind,

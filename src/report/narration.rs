@@ -209,6 +209,7 @@ impl<'p> Narration<'p> {
             return Vec::new();
         };
         let kind = match wave.kind {
+            WaveKind::Ahead => "ahead",
             WaveKind::Canary => "canary",
             WaveKind::Batch => "batch",
             WaveKind::Finish => "finish",

@@ -169,6 +169,7 @@ fn hooks(plan: &Plan) -> Vec<Line> {
 
 fn wave_line(index: usize, wave: &Wave) -> String {
     let kind = match wave.kind {
+        WaveKind::Ahead => "ahead",
         WaveKind::Canary => "canary",
         WaveKind::Batch => "batch",
         WaveKind::Finish => "finish",

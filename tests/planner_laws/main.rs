@@ -22,6 +22,7 @@ use muster::model::id::{HostId, ResourceId};
 use muster::model::manifest::Origin;
 use muster::model::observation::Observed;
 use muster::model::plan::{HeldWhat, HeldWhy, Plan};
+use muster::model::wave::WaveKind;
 use muster::resource::KINDS;
 use proptest::prelude::*;
 use world::World;
@@ -86,6 +87,10 @@ proptest! {
             let disrupts = |id: &&ResourceId| plan.changes[*id].disruption != Disruption::None;
             let disrupted: BTreeSet<&HostId> = wave.changes.iter().filter(disrupts).map(|id| &id.host).collect();
             prop_assert!(disrupted.len() <= room, "{:?} of {}", disrupted, room);
+            if wave.kind == WaveKind::Ahead {
+                prop_assert!(disrupted.is_empty(), "{:?}", disrupted);
+                continue;
+            }
             prop_assert!(wave.hosts.len() <= policy.batch.of(whole).max(1), "{:?}", wave.hosts);
             if policy.spread.is_some() {
                 let sites: Vec<_> = wave.hosts.iter().filter_map(|host| world.pretend.inventory.hosts[host].labels.get("site")).collect();

@@ -121,7 +121,7 @@ fn resource(basis: &Basis, change: &Change, reply: &LookReply, trust: Trust<'_>)
         return Some(format!("{key}: could not be read: {why}"));
     }
     // The lock gave the host a salt, so what was opaque when planning now has a print.
-    let is_newly_salted = trust.is_locked && basis.lineage.is_none() && !spec.printed().is_empty();
+    let is_newly_salted = trust.is_locked && basis.lineage.is_none() && spec.is_salted();
     if trust.is_touched || is_newly_salted {
         return None;
     }

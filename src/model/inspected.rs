@@ -43,6 +43,9 @@ pub struct Inspected {
     /// What its engine does where nothing is said.
     #[serde(default, skip_serializing_if = "is_default")]
     pub engine: EngineDefaults,
+    /// Whether its prints are under a salt that nobody keeps, since its host has none yet. Filled in by who looks.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub is_fleeting: bool,
 }
 
 /// The value of a variable in a container.

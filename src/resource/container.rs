@@ -324,15 +324,22 @@ impl Kind for Container {
         }
         // What an engine changes by itself, or a start of it, is left out.
         let is = &actual.inspected;
+        // Prints under a salt that nobody keeps say something once only.
+        let values = (!is.is_fleeting).then_some(&is.environment);
         Digest::of_value(&(
             (&is.name, &is.image, &is.runs.id),
-            (&is.environment, &is.settings),
+            (is.environment.keys().collect::<Vec<_>>(), values, &is.settings),
             is.state.is_running(),
         ))
     }
 
     fn printed(&self) -> Vec<&Body> {
         self.spec.sensitive_env().map(|(_, body)| body).collect()
+    }
+
+    /// The image has variables too.
+    fn is_salted(&self) -> bool {
+        true
     }
 
     fn bodies(&self) -> Vec<&Body> {

@@ -162,6 +162,11 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned + JsonSchema {
         Vec::new()
     }
 
+    /// Says whether what is seen of it holds prints, so that a look before the host had a salt cannot be held against a later one.
+    fn is_salted(&self) -> bool {
+        !self.printed().is_empty()
+    }
+
     /// Returns every body in which secrets and outputs may stand.
     fn bodies(&self) -> Vec<&Body> {
         Vec::new()
@@ -545,6 +550,11 @@ macro_rules! kinds {
             /// As [`Kind::printed`].
             pub fn printed(&self) -> Vec<&Body> {
                 match self { $(Self::$kind(spec) => spec.printed(),)* }
+            }
+
+            /// As [`Kind::is_salted`].
+            pub fn is_salted(&self) -> bool {
+                match self { $(Self::$kind(spec) => spec.is_salted(),)* }
             }
 
             /// As [`Kind::bodies`].

@@ -95,7 +95,7 @@ fn is_as_left(change: &Change, spec: &Spec, observed: &Observed<Actual>, left: &
 /// salt yet, what is secret had no print.
 pub fn is_comparable(change: &Change, before: &Digest, had_salt: bool) -> bool {
     let spec = Spec::decode(change.target.key.kind.as_str(), &change.spec);
-    let is_printed = spec.is_ok_and(|spec| !spec.printed().is_empty());
+    let is_printed = spec.is_ok_and(|spec| spec.is_salted());
     had_salt || !is_printed || *before == Digest::of("absent")
 }
 

@@ -16,7 +16,7 @@ use crate::model::op::{Op, Probe};
 use crate::model::redaction::Redaction;
 use crate::ports::{Call, Fence, HearLine, LockError, LogEnd, LogError, LogRequest, Logs, PerformError};
 
-use super::engine::{Asked, ConvergeError, Engine, EngineError, Means};
+use super::engine::{Asked, ConvergeError, Engine, EngineError, EngineVeil, Means};
 use super::fleet::{FleetTransport, Retry};
 use super::perform;
 use super::shell::Shell;
@@ -52,7 +52,7 @@ impl FleetTransport {
         host: &HostId,
         probes: &BTreeMap<ResourceKey, Vec<Probe>>,
         answers: &mut BTreeMap<ResourceKey, Vec<Answer>>,
-        salt: Option<&[u8]>,
+        veil: EngineVeil<'_>,
     ) {
         let mut asked = Vec::new();
         let mut places = Vec::new();
@@ -71,7 +71,7 @@ impl FleetTransport {
             return;
         }
         let said = match (self.engine(host).await, self.engine_reads()) {
-            (Ok(engine), Some(reads)) => engine.look(&asked, &reads, salt).await,
+            (Ok(engine), Some(reads)) => engine.look(&asked, &reads, veil).await,
             // Where there is no engine, nothing of one is there.
             (Err(EngineError::NotInstalled), _) => vec![nothing(); asked.len()],
             (Err(error), _) => {

@@ -14,6 +14,7 @@ use crate::model::id::{HostId, ResourceKey, RunId};
 use crate::model::manifest::{ManifestState, Owned};
 use crate::model::manifest_text;
 use crate::model::observation::Machine;
+use crate::model::op::Probe;
 use crate::model::target::{self, Target};
 use crate::ports::{
     Arming, Call, Ended, Exec, Fence, Hear, LockError, LockRequest, LookReply, LookRequest, Order, Outcome,
@@ -21,7 +22,7 @@ use crate::ports::{
 };
 
 use super::connector::Connector;
-use super::engine::EngineReads;
+use super::engine::{EngineReads, EngineVeil};
 use super::engines::Opened;
 use super::gate;
 use super::lines::Lines;
@@ -273,9 +274,23 @@ impl FleetTransport {
             salt: reply.salt().unwrap_or_default().map(Salt),
             answers: answer::answers(&request.probes, reply, &self.keyed.read),
         };
-        let salt = look.salt.as_ref().map(|salt| salt.0.as_slice());
-        self.ask_engine(host, &request.probes, &mut look.answers, salt)
-            .await;
+        let asks_engine = || {
+            request
+                .probes
+                .values()
+                .flatten()
+                .any(|probe| matches!(probe, Probe::Engine(_)))
+        };
+        let is_fleeting = look.salt.is_none() && asks_engine();
+        if is_fleeting {
+            // What is there is compared by prints before the first lock too: under a salt that nobody keeps.
+            look.salt = Some(Salt(rand::random::<[u8; 32]>().to_vec()));
+        }
+        if let Some(salt) = look.salt.as_ref().map(|salt| salt.0.as_slice()) {
+            let veil = EngineVeil { salt, is_fleeting };
+            self.ask_engine(host, &request.probes, &mut look.answers, veil)
+                .await;
+        }
         look
     }
 
@@ -606,7 +621,11 @@ impl Transport for FleetTransport {
         Box::pin(async move {
             let mut outcome = perform::perform(means, call).await?;
             let salt = outcome.salt.0.clone();
-            self.ask_engine(host, &call.probes, &mut outcome.answers, Some(&salt))
+            let veil = EngineVeil {
+                salt: &salt,
+                is_fleeting: false,
+            };
+            self.ask_engine(host, &call.probes, &mut outcome.answers, veil)
                 .await;
             Ok(outcome)
         })

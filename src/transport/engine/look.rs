@@ -36,6 +36,15 @@ pub type Shows<'a> = dyn Fn(&str) -> bool + 'a;
 /// Returns the print of a value.
 pub type Prints<'a> = dyn Fn(&str) -> Fingerprint + 'a;
 
+/// Under what values are taken in that may not be seen.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::transport) struct EngineVeil<'a> {
+    /// The salt of their prints.
+    pub salt: &'a [u8],
+    /// Whether nobody keeps it.
+    pub is_fleeting: bool,
+}
+
 /// What is asked, each with what the shell found of it.
 pub(in crate::transport) struct Asked<'a> {
     pub probe: &'a EngineProbe,
@@ -49,7 +58,7 @@ impl Engine {
         &self,
         asked: &[Asked<'_>],
         reads: &EngineReads,
-        salt: Option<&[u8]>,
+        veil: EngineVeil<'_>,
     ) -> Vec<Answer> {
         let containers: Vec<&ContainerProbe> = asked
             .iter()
@@ -59,7 +68,7 @@ impl Engine {
             true => Ok(Scene::default()),
             false => self.scene(&containers).await,
         };
-        let answers = asked.iter().map(|asked| self.answer(asked, &scene, reads, salt));
+        let answers = asked.iter().map(|asked| self.answer(asked, &scene, reads, veil));
         join_all(answers).await
     }
 
@@ -68,18 +77,19 @@ impl Engine {
         asked: &Asked<'_>,
         scene: &Result<Scene, EngineError>,
         reads: &EngineReads,
-        salt: Option<&[u8]>,
+        veil: EngineVeil<'_>,
     ) -> Answer {
-        // Without a salt a print would let the value be guessed; then all of them are one.
-        let print = |value: &str| match salt {
-            Some(salt) => Fingerprint::of(salt, value.as_bytes()),
-            None => Fingerprint::of(b"", b""),
-        };
+        let print = |value: &str| Fingerprint::of(veil.salt, value.as_bytes());
         let answered = match asked.probe {
             EngineProbe::Container(probe) => match (scene, &asked.changed) {
                 (Err(error), _) => Err(error.to_string()),
                 (_, Err(why)) => Err(why.clone()),
-                (Ok(scene), Ok(changed)) => scene.answer(probe, changed, reads, &print).map(said),
+                (Ok(scene), Ok(changed)) => scene.answer(probe, changed, reads, &print).map(|seen| {
+                    said(seen.map(|seen| Inspected {
+                        is_fleeting: veil.is_fleeting,
+                        ..seen
+                    }))
+                }),
             },
             EngineProbe::Image(name) => {
                 let shows = |_: &str| false;

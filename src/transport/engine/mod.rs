@@ -26,8 +26,8 @@ use wire::Wire;
 
 pub(in crate::transport) use act::Means;
 pub(in crate::transport) use converge::ConvergeError;
-pub(in crate::transport) use look::Asked;
 pub use look::EngineReads;
+pub(in crate::transport) use look::{Asked, EngineVeil};
 
 /// The oldest interface that is spoken: Docker 20.10.
 const OLDEST: (usize, usize) = (1, 41);

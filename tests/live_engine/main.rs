@@ -6,6 +6,8 @@ mod fleet;
 
 mod bed;
 mod containers;
+mod drift;
+mod kinds;
 mod logs;
 mod module;
 mod project;

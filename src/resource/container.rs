@@ -101,6 +101,16 @@ impl Container {
         .into()
     }
 
+    /// Makes it out of the one that is there. A hand may have given that another name: it must not go on beside the new one.
+    fn make_of(&self, before: &Observed<ActualContainer>, effect: Effect) -> Op {
+        let mut wanted = self.clone();
+        let name = before.present().map(|before| &before.inspected.name);
+        if let Some(name) = name.filter(|name| **name != self.spec.name) {
+            wanted.spec.former_names.insert(name.clone());
+        }
+        wanted.make(effect)
+    }
+
     /// Returns what a step takes.
     fn effect(step: &Step<'_, ActualContainer>) -> Effect {
         match step.action {
@@ -260,7 +270,9 @@ impl Kind for Container {
 
     fn ops(&self, step: &Step<'_, ActualContainer>) -> Vec<Op> {
         match step.action {
-            Action::Create | Action::Update | Action::Replace => vec![self.make(Self::effect(step))],
+            Action::Create | Action::Update | Action::Replace => {
+                vec![self.make_of(step.before, Self::effect(step))]
+            }
             Action::Delete => {
                 // It may still have the name that the old tool gave it.
                 let there = step.before.present().map(|before| before.inspected.name.clone());
@@ -273,7 +285,7 @@ impl Kind for Container {
 
     /// The engine sets the old one aside until the new one has proved itself.
     fn replace(&self, step: &Step<'_, ActualContainer>) -> Vec<Op> {
-        vec![self.make(Self::effect(step))]
+        vec![self.make_of(step.before, Self::effect(step))]
     }
 
     fn immutable<'a>(&self, fields: &'a [FieldChange]) -> Option<&'a FieldChange> {

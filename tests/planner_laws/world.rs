@@ -315,7 +315,7 @@ fn folder() -> Node {
 fn declared_entry(id: &ResourceId, declared: &Declared, lower: &[&ResourceId]) -> Entry {
     let lower: Vec<&ResourceId> = lower.iter().copied().filter(|other| *other != id).collect();
     let needs = declared.needs.iter().filter(|_| !lower.is_empty());
-    let needs: BTreeSet<ResourceId> = needs.map(|index| (*index.get(&lower)).clone()).collect();
+    let mut needs: BTreeSet<ResourceId> = needs.map(|index| (*index.get(&lower)).clone()).collect();
     // Times of different hosts cannot be compared, so only what is on the same host restarts.
     let here = |is_wanted: bool| {
         let here = needs
@@ -325,13 +325,24 @@ fn declared_entry(id: &ResourceId, declared: &Declared, lower: &[&ResourceId]) -
         here.collect::<BTreeSet<_>>()
     };
     let starts = declared.spec.info().starts;
+    let mut restart_on = here(declared.restarts && starts);
+    // What a container sees starts it anew, and `desire` says so of each file. Here it sees those that come before it.
+    let mut spec = declared.spec.clone();
+    if let Spec::Container(container) = &mut spec {
+        let file = |path: &str| ResourceKey::new("file", path).on(&id.host);
+        let mounted = &mut container.spec.mounted;
+        mounted.retain(|path, _| lower.contains(&&file(path)));
+        restart_on.extend(mounted.keys().map(|path| file(path)));
+    }
+    let loses_on = here(declared.is_lost && declared.spec.info().name == "command");
+    needs.extend(restart_on.iter().cloned());
     Entry {
-        restart_on: here(declared.restarts && starts),
-        loses_on: here(declared.is_lost && declared.spec.info().name == "command"),
+        restart_on,
+        loses_on,
         protect: declared.protect,
         delete: declared.delete,
         needs,
-        ..entry(declared.spec.info().name, declared.spec.encode())
+        ..entry(spec.info().name, spec.encode())
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use super::container;
 use super::contents::{self, Extent};
 use super::line::{Line, Tone};
 use super::names;
@@ -182,7 +183,13 @@ fn lost(undo: &Undo) -> Option<String> {
 
 /// Shows what will be created: every field but the name, which the head has already.
 fn spec(change: &Change, extent: Extent) -> Vec<Line> {
-    let Value::Object(fields) = &change.spec else {
+    let is_container = change.target.key.kind.as_str() == "container";
+    let spec = if is_container {
+        Value::Object(container::fields(&change.spec))
+    } else {
+        change.spec.clone()
+    };
+    let Value::Object(fields) = &spec else {
         return Vec::new();
     };
     let is_sensitive = fields.get("sensitive") == Some(&Value::Bool(true));

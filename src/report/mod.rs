@@ -15,6 +15,7 @@ pub mod rehearsal;
 pub mod render;
 
 mod block;
+mod container;
 mod contents;
 mod keyed;
 mod names;

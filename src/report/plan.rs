@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::block;
+use super::container;
 use super::contents::Extent;
 use super::escape;
 use super::line::{Line, Page, Tone};
@@ -311,6 +312,13 @@ fn change(change: &Change) -> Value {
         {
             spec["content"] = json!("(secret)");
         }
+    }
+    // What a container's variables hold may come from a file that is never shown.
+    if change.target.key.kind.as_str() == "container" {
+        for spec in ["/spec", "/former/spec", "/back/entry/spec"] {
+            object.pointer_mut(spec).into_iter().for_each(container::hide);
+        }
+        object["ops"] = json!("(the engine's, see the fields)");
     }
     object
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::container;
 use super::line::{Line, Page, Tone};
 use super::names::count;
 use crate::model::body::Body;
@@ -40,7 +41,11 @@ pub struct Rendered {
 impl Rendered {
     /// Returns what is declared as people may read it: each body is one text.
     pub fn readable(&self) -> Value {
-        let mut spec = readable(&self.spec);
+        let mut spec = self.spec.clone();
+        if self.key.kind.as_str() == "container" {
+            container::hide(&mut spec);
+        }
+        let mut spec = readable(&spec);
         if spec["sensitive"] == json!(true) {
             spec["content"] = SENSITIVE.into();
         }

@@ -130,7 +130,16 @@ fn project_is_made_settles_and_only_what_changed_comes_anew() {
             plan.stdout
         );
     }
-    assert!(!plan.stdout.contains(POISON), "{}", plan.stdout);
+    let said = |args: &[&str]| declared.project.muster(args).stdout;
+    for text in [
+        &plan.stdout,
+        &said(&["--json", "plan", "--no-input"]),
+        &said(&["render", "h1"]),
+    ] {
+        assert!(!text.contains(POISON), "{text}");
+        assert!(!text.contains("dotenv"), "a value of `.env` is shown: {text}");
+        assert!(text.contains("box:1"), "{text}");
+    }
     declared.project.apply();
     assert_eq!(declared.sh("stat -c %a /srv/join/.env"), "600\n");
     assert_eq!(

@@ -1,0 +1,125 @@
+//! A container that will be made, as people read it: field by field, without what only muster and the engine need.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+/// What stands in the place of a value that nobody declared public.
+const HIDDEN: &str = "(not shown)";
+/// Parts of a spec that say how it is recognised and ordered, and nothing of what it will be.
+const SILENT: &[&str] = &[
+    "project",
+    "service",
+    "number",
+    "name",
+    "former_names",
+    "public_env",
+    "mounted",
+    "files",
+    "needs",
+    "recreated_with",
+    "is_log_secret",
+];
+/// Labels that Compose and muster give.
+const OWN_LABELS: &[&str] = &["com.docker.compose.", "dev.muster."];
+
+/// Returns the fields of a container's spec, with those of its settings beside them and each variable by itself.
+pub fn fields(spec: &Value) -> Map<String, Value> {
+    let mut shown = Map::new();
+    let Some(parts) = spec["spec"].as_object() else {
+        return shown;
+    };
+    let public = public(spec);
+    for (name, value) in parts.iter().filter(|(name, _)| !SILENT.contains(&name.as_str())) {
+        match (name.as_str(), value.as_object()) {
+            ("settings", Some(settings)) => settings.iter().for_each(|(name, value)| {
+                let value = if name == "labels" {
+                    labels(value)
+                } else {
+                    value.clone()
+                };
+                shown.insert(name.clone(), value);
+            }),
+            ("environment", Some(variables)) => variables.iter().for_each(|(key, value)| {
+                shown.insert(format!("environment.{key}"), variable(key, value, &public));
+            }),
+            _ => drop(shown.insert(name.clone(), value.clone())),
+        }
+    }
+    shown
+}
+
+/// Takes the values out that nobody declared public. What they come from may be a file that is never shown.
+pub fn hide(spec: &mut Value) {
+    let public = public(spec);
+    let variables = spec["spec"]["environment"].as_object_mut();
+    for (key, value) in variables.into_iter().flatten() {
+        *value = variable(key, value, &public);
+    }
+}
+
+fn public(spec: &Value) -> BTreeSet<String> {
+    let names = spec["spec"]["public_env"].as_array().into_iter().flatten();
+    names
+        .filter_map(|name| name.as_str().map(str::to_owned))
+        .collect()
+}
+
+/// A list has a secret's source among its parts, which may be told; texts are values.
+fn variable(key: &str, value: &Value, public: &BTreeSet<String>) -> Value {
+    match value {
+        _ if public.contains(key) => value.clone(),
+        Value::String(_) => HIDDEN.into(),
+        Value::Array(parts) => {
+            let part = |part: &Value| match part.get("text") {
+                Some(_) => serde_json::json!({ "text": HIDDEN }),
+                None => part.clone(),
+            };
+            parts.iter().map(part).collect()
+        }
+        _ => value.clone(),
+    }
+}
+
+fn labels(labels: &Value) -> Value {
+    let mut labels = labels.clone();
+    if let Some(all) = labels.as_object_mut() {
+        all.retain(|name, _| !OWN_LABELS.iter().any(|own| name.starts_with(own)));
+    }
+    labels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn spec() -> Value {
+        json!({ "within_secs": 300, "spec": {
+            "project": "join", "service": "api", "number": 1, "name": "join-api-1", "image": "box:1",
+            "environment": { "LEVEL": "info", "FROM": "dotenv", "URL": [{ "text": "dotenv" }, { "secret": "plain|env:URL" }], "PASS": [{ "secret": "plain|env:PASS" }] },
+            "public_env": ["LEVEL"],
+            "settings": { "command": ["sleep", "1"], "labels": { "com.docker.compose.project": "join", "tier": "back" } },
+        }})
+    }
+
+    #[test]
+    fn a_container_is_shown_field_by_field_without_what_is_not_public() {
+        let shown = Value::Object(fields(&spec()));
+        let expected = json!({
+            "image": "box:1", "environment.LEVEL": "info", "environment.FROM": HIDDEN,
+            "environment.URL": [{ "text": HIDDEN }, { "secret": "plain|env:URL" }],
+            "environment.PASS": [{ "secret": "plain|env:PASS" }],
+            "command": ["sleep", "1"], "labels": { "tier": "back" },
+        });
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn what_is_not_public_leaves_a_spec_that_programs_get() {
+        let mut spec = spec();
+        hide(&mut spec);
+        assert!(!spec.to_string().contains("dotenv"), "{spec}");
+        assert_eq!(spec["spec"]["environment"]["LEVEL"], "info");
+    }
+}

@@ -18,6 +18,7 @@ use crate::model::manifest::{ManifestState, Owned};
 use crate::model::observation::{Answer, Facts, Machine};
 use crate::model::op::{Op, Probe};
 use crate::model::redaction::Redaction;
+use crate::model::registry::Placed;
 use crate::model::secret::{Secret, SecretSource};
 use crate::model::switch::Restores;
 
@@ -220,7 +221,7 @@ pub trait Logs: Send + Sync {
         request: &'a LogRequest,
         hear: &'a HearLine<'a>,
         stop: BoxFuture<'a, ()>,
-    ) -> BoxFuture<'a, Result<LogEnd, LogError>>;
+    ) -> BoxFuture<'a, Result<LogEnd, Untold>>;
 }
 
 /// Hears a line of a container: when it was said, where, and what.
@@ -248,13 +249,19 @@ pub enum LogEnd {
     Absent,
 }
 
-/// Why a log was not read.
+/// Registries, asked from where a host stands: by its engine, over its network.
+pub trait Registries: Send + Sync {
+    /// Asks for the digest that an image's name means now.
+    fn digest<'a>(&'a self, host: &'a HostId, image: &'a Placed) -> BoxFuture<'a, Result<String, Untold>>;
+}
+
+/// Why an engine did not tell what it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LogError {
+pub enum Untold {
     /// The host was not reached.
     #[error(transparent)]
     Reach(#[from] ReachError),
-    /// Its engine did not give it.
+    /// Its engine did not tell.
     #[error("{0}")]
     Engine(String),
 }

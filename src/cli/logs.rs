@@ -13,12 +13,12 @@ use super::console::Console;
 use super::context::Context;
 use super::exit::Exit;
 use super::global::Global;
-use super::survey::{self, Options};
+use super::survey::{self, Declared, Options};
 use crate::model::diagnostic::did_you_mean;
 use crate::model::id::HostId;
 use crate::model::quantity::parse_duration;
 use crate::model::selector::fits;
-use crate::ports::{LogEnd, LogError, LogRequest, Logs as _, Output};
+use crate::ports::{LogEnd, LogRequest, Logs as _, Output, Untold};
 use crate::report::escape;
 use crate::resource::Spec;
 use crate::resource::container::Container;
@@ -114,8 +114,10 @@ impl Args {
             keeps_open: true,
             ..Options::default()
         };
-        let (transport, desired) = survey::declared(&context, global, console, &options).await?;
-        let sources = self.sources(&desired, &hosts, console)?;
+        let Declared {
+            transport, wished, ..
+        } = survey::declared(&context, global, console, &options).await?;
+        let sources = self.sources(&wished.desired, &hosts, console)?;
         if sources.is_empty() {
             console.note("No containers.");
             return Ok(Exit::Done);
@@ -292,7 +294,7 @@ impl Source {
 }
 
 /// Says whose log could not be read, and returns the exit code.
-fn conclude(console: &mut Console, sources: &[Source], ends: &[Result<LogEnd, LogError>]) -> Exit {
+fn conclude(console: &mut Console, sources: &[Source], ends: &[Result<LogEnd, Untold>]) -> Exit {
     let mut exit = Exit::Done;
     for (source, end) in sources.iter().zip(ends) {
         let name = &source.container.spec.name;
@@ -308,8 +310,8 @@ fn conclude(console: &mut Console, sources: &[Source], ends: &[Result<LogEnd, Lo
                     escape::controls(&error.to_string())
                 ));
                 exit = match error {
-                    LogError::Reach(_) if exit != Exit::Failed => Exit::Unreachable,
-                    LogError::Reach(_) | LogError::Engine(_) => Exit::Failed,
+                    Untold::Reach(_) if exit != Exit::Failed => Exit::Unreachable,
+                    Untold::Reach(_) | Untold::Engine(_) => Exit::Failed,
                 };
             }
         }

@@ -33,6 +33,7 @@ mod logs;
 mod man;
 mod memory;
 mod offer;
+mod pin;
 mod plan;
 mod reach;
 mod render;
@@ -83,6 +84,7 @@ macro_rules! verbs {
 verbs! {
     validate::Validate,
     plan::Plan,
+    pin::Pin,
     render::Render,
     apply::Apply,
     resume::Resume,

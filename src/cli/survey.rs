@@ -9,6 +9,8 @@ use crate::compose;
 use crate::hooks::LocalHooks;
 use crate::keyed;
 use crate::model::aim::Aims;
+use crate::model::code;
+use crate::model::diagnostic::Diagnostic;
 use crate::model::digest::{Digest, Fingerprint};
 use crate::model::hook::{Hook, Moment};
 use crate::model::id::HostId;
@@ -225,6 +227,16 @@ async fn wish(
     }
 }
 
+/// What is declared, and the way to the hosts.
+pub struct Declared {
+    /// The hosts.
+    pub transport: Arc<FleetTransport>,
+    /// What every host must be.
+    pub wished: Wished,
+    /// Whether every host could be rendered: none is missing whose facts are read.
+    pub is_whole: bool,
+}
+
 /// Says what every host must be, without a look at more than the facts that templates read, and returns the way to the hosts. What
 /// hosts say over it comes without the values of the inventory's secrets.
 ///
@@ -235,7 +247,7 @@ pub async fn declared(
     global: &Global,
     console: &mut Console,
     options: &Options,
-) -> Result<(Arc<FleetTransport>, Desired), Exit> {
+) -> Result<Declared, Exit> {
     let resolved = context.resolve(&mut Default::default());
     let secrets = secrets(context, &resolved, console, options).await?;
     let parallel = global
@@ -243,12 +255,20 @@ pub async fn declared(
         .map_or(context.inventory.policy.parallel, usize::from);
     let transport = transport(targets(context), global, secrets.clone(), parallel);
     let ports = ports_over(Arc::clone(&transport), &context.inventory.file, secrets);
-    let (wished, _) = wish(context, &resolved, &ports, parallel).await;
-    console.diagnostics(&wished.diagnostics, &context.sources);
-    if wished.diagnostics.has_errors() {
+    let (wished, facts) = wish(context, &resolved, &ports, parallel).await;
+    // That an image has no digest says something of plans, and nothing here.
+    let mut found = crate::model::diagnostic::Diagnostics::default();
+    let is_told = |diagnostic: &&Diagnostic| diagnostic.code != code::UNPINNED_IMAGE;
+    found.extend(wished.diagnostics.iter().filter(is_told).cloned());
+    console.diagnostics(&found, &context.sources);
+    if found.has_errors() {
         return Err(Exit::Error);
     }
-    Ok((transport, wished.desired))
+    Ok(Declared {
+        transport,
+        wished,
+        is_whole: facts.lost.is_empty(),
+    })
 }
 
 /// Returns how every host of the inventory is reached.
@@ -299,6 +319,7 @@ async fn secrets(
             .iter()
             .filter(|hook| options.calls.has(hook));
         sources.extend(hooks.flat_map(Hook::secrets).cloned());
+        sources.extend(context.inventory.images.secrets().cloned());
     }
     for host in context.inventory.hosts.values() {
         if let Sudo::Password(source) = &host.target.sudo {

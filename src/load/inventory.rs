@@ -11,6 +11,7 @@ use crate::model::diagnostic::{Diagnostic, Place, did_you_mean};
 use crate::model::hook::Hook;
 use crate::model::id::{FleetName, GroupName, HostId, IdError, ModuleName};
 use crate::model::inventory::{Inventory, Retired, Use, Values};
+use crate::model::registry::{Images, Registry};
 use crate::model::selector::{Selector, SelectorError};
 use crate::model::wave::RolloutPolicy;
 
@@ -20,7 +21,7 @@ use super::overrides::{self, Overrides};
 use super::raw::inventory::{KEYS, RawFleet, RawRetired, RawSecrets, RawUse};
 use super::reader::{Reader, shown};
 use super::table::decode;
-use super::{Loaded, groups, hooks, hosts, include, policy, values};
+use super::{Loaded, groups, hooks, hosts, include, policy, registries, values};
 
 /// Reads an inventory and the files that it includes.
 ///
@@ -31,7 +32,8 @@ pub fn inventory(path: &Path, modules: &BTreeSet<ModuleName>, overrides: &Overri
     let mut draft = Draft::new(modules);
     let is_read = draft.file(&mut reader, path, None, &mut Vec::new());
     let layers = overrides::layers(&mut reader, overrides, modules);
-    let value = is_read.then(|| draft.resolve(&mut reader, shown(path), layers));
+    let pins = registries::pins(&mut reader, path);
+    let value = is_read.then(|| draft.resolve(&mut reader, shown(path), layers, pins));
     Loaded {
         value,
         diagnostics: reader.diagnostics,
@@ -59,6 +61,7 @@ struct Draft<'m> {
     secrets: Option<(RawSecrets, Place)>,
     retired: Vec<Retired>,
     hooks: Vec<(Hook, Place)>,
+    registries: BTreeMap<String, (Registry, Place)>,
 }
 
 /// A file that is being read.
@@ -83,6 +86,7 @@ impl<'m> Draft<'m> {
             secrets: None,
             retired: Vec::new(),
             hooks: Vec::new(),
+            registries: BTreeMap::new(),
         }
     }
 
@@ -141,6 +145,7 @@ impl<'m> Draft<'m> {
                 "hook" => hooks::read(reader, file.name, value, &mut self.hooks),
                 "policy" => self.policy(reader, file.name, value),
                 "secrets" => self.secrets(reader, file.name, value),
+                "registries" => registries::read(reader, file.name, value, &mut self.registries),
                 "retired" => self.retired(reader, file.name, value),
                 unknown => unknown_key(reader, file.name, unknown, key.span(), &KEYS),
             }
@@ -298,7 +303,13 @@ impl<'m> Draft<'m> {
         }
     }
 
-    fn resolve(self, reader: &mut Reader, file: String, overrides: Vec<Values>) -> Inventory {
+    fn resolve(
+        self,
+        reader: &mut Reader,
+        file: String,
+        overrides: Vec<Values>,
+        pins: BTreeMap<String, String>,
+    ) -> Inventory {
         let hosts = hosts::resolve(reader, self.hosts);
         let labels = hosts.values().map(|host| (&host.id, &host.labels)).collect();
         let mut picker = Picker::new(labels, self.groups.keys());
@@ -341,6 +352,14 @@ impl<'m> Draft<'m> {
             uses,
             hooks: self.hooks.into_iter().map(|(hook, _)| hook).collect(),
             policy,
+            images: Images {
+                registries: self
+                    .registries
+                    .into_iter()
+                    .map(|(name, (registry, _))| (name, registry))
+                    .collect(),
+                pins,
+            },
             retired: self.retired,
             age_identity: self.secrets.and_then(|(secrets, _)| secrets.age_identity),
         }

@@ -18,6 +18,7 @@ mod overrides;
 mod policy;
 pub mod raw;
 mod reader;
+mod registries;
 pub mod schema;
 mod table;
 mod values;
@@ -25,6 +26,7 @@ mod values;
 pub use inventory::inventory;
 pub use modules::modules;
 pub use overrides::{Overrides, VARIABLE};
+pub use registries::lock_file;
 
 /// What came of loading.
 #[derive(Debug)]

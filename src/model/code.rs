@@ -133,6 +133,8 @@ codes! {
         "`needs` lists modules that must be used on the same host.";
     FACT_NOT_RECORDED = 315, "A template reads a fact, and nobody looks.",
         "`muster render` looks at no host. Keep a look with `muster plan --record FILE` and render with `--recorded FILE`.";
+    UNPINNED_IMAGE = 316, "The image has no digest.",
+        "What a tag means may change from one pull to the next, and then two hosts run two programs. `muster pin` asks the registry and keeps the digest beside the inventory.";
 
     BAD_POLICY = 401, "The rollout policy cannot be kept.",
         "The message says which rule and why.";

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::diagnostic::Place;
 use super::hook::Hook;
 use super::id::{FleetName, GroupName, HostId, ModuleName, ResourceKey};
+use super::registry::Images;
 use super::selector::{Field, Selector};
 use super::target::Target;
 use super::wave::RolloutPolicy;
@@ -30,6 +31,8 @@ pub struct Inventory {
     pub hooks: Vec<Hook>,
     /// How rollouts go.
     pub policy: RolloutPolicy,
+    /// Where images come from, and which digests their tags mean.
+    pub images: Images,
     /// Hosts that have left.
     pub retired: Vec<Retired>,
     /// Where the age identity lies that opens encrypted values; `~` allowed.

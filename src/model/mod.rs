@@ -31,6 +31,7 @@ mod op_text;
 pub mod plan;
 pub mod quantity;
 pub mod redaction;
+pub mod registry;
 pub mod secret;
 pub mod selector;
 pub mod switch;

@@ -5,6 +5,7 @@ mod entry;
 mod expand;
 mod fleet;
 mod gates;
+mod image;
 mod link;
 mod place;
 mod trouble;
@@ -18,6 +19,7 @@ use crate::model::id::{HostId, ModuleName, ResourceId, ResourceKey};
 use crate::model::inventory::{Host, Inventory, Use};
 use crate::model::module::{Declared, Module, Rule};
 use crate::model::observation::FactsSeen;
+use crate::model::registry::Images;
 use crate::resource::desired::{Desired, DesiredHost};
 use crate::resource::project;
 
@@ -25,6 +27,8 @@ use super::scope::{Fleet, Scope};
 use super::template::Templates;
 use super::values::Resolved;
 use super::{claims, graph, listeners};
+
+pub use image::Named;
 
 /// What came of desiring.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +39,8 @@ pub struct Wished {
     pub facts_wanted: BTreeSet<HostId>,
     /// Where these facts were read.
     pub facts_holes: Vec<FactsHole>,
+    /// Images by the names that modules give them.
+    pub images: BTreeMap<String, Named>,
     /// What is wrong.
     pub diagnostics: Diagnostics,
     /// Rendered texts that diagnostics point to, since no file that people wrote has that line.
@@ -72,6 +78,7 @@ pub fn desire(
         fleet: fleet.clone(),
         resolved,
         facts,
+        images: &inventory.images,
         templates,
         wished: Wished::default(),
         raw: BTreeMap::new(),
@@ -123,6 +130,7 @@ struct Wish<'a> {
     fleet: Arc<Fleet>,
     resolved: &'a Resolved<'a>,
     facts: &'a FactsSeen,
+    images: &'a Images,
     templates: BTreeMap<&'a ModuleName, Templates>,
     wished: Wished,
     raw: BTreeMap<ResourceId, Raw>,
@@ -269,6 +277,8 @@ impl<'a> Wish<'a> {
         self.wished
             .diagnostics
             .extend(graph::cycles(&self.wished.desired));
+        let unpinned = image::unpinned(&self.wished.images, self.images);
+        self.wished.diagnostics.extend(unpinned);
         let read = fleet
             .facts_read
             .lock()

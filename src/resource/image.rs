@@ -3,9 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::model::body::Body;
 use crate::model::change::{Action, FieldChange, Undo};
 use crate::model::digest::Digest;
-use crate::model::engine::{EngineOp, EngineProbe};
+use crate::model::engine::{EngineOp, EngineProbe, Login};
 use crate::model::inspected;
 use crate::model::observation::{Answer, Observed};
 use crate::model::op::{Op, Probe};
@@ -29,6 +30,9 @@ pub struct Image {
     /// The platform, such as `linux/amd64`; the host's where it is not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
+    /// Who asks the registry; where it is not said, the inventory's `[registries]` say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<Login>,
 }
 
 /// An image that is there.
@@ -85,7 +89,7 @@ impl Kind for Image {
                 EngineOp::Pull {
                     image: self.name.clone(),
                     platform: self.platform.clone(),
-                    login: None,
+                    login: self.login.clone(),
                 }
                 .into(),
             ],
@@ -104,7 +108,7 @@ impl Kind for Image {
                     EngineOp::Pull {
                         image: self.name.clone(),
                         platform: self.platform.clone(),
-                        login: None,
+                        login: self.login.clone(),
                     }
                     .into(),
                 ],
@@ -112,6 +116,11 @@ impl Kind for Image {
             },
             Action::Forget => Undo::Exact(Vec::new()),
         }
+    }
+
+    fn bodies(&self) -> Vec<&Body> {
+        let login = self.login.iter();
+        login.flat_map(|login| [&login.user, &login.password]).collect()
     }
 
     fn consumed(&self) -> Digest {

@@ -3,6 +3,7 @@
 use crate::model::body::Body;
 use crate::model::container::ContainerSpec;
 use crate::model::network::NetworkSpec;
+use crate::model::registry::Placed;
 use crate::model::volume::VolumeSpec;
 
 use super::container::Container;
@@ -35,10 +36,11 @@ pub fn file(path: &str, content: Body, [owner, group]: [&str; 2], mode: &str, se
 }
 
 /// Returns an image.
-pub fn image(name: &str, platform: Option<String>) -> Spec {
+pub fn image(placed: &Placed, platform: Option<String>) -> Spec {
     Spec::Image(Image {
-        name: name.to_owned(),
+        name: placed.name.clone(),
         platform,
+        login: placed.login.clone(),
     })
 }
 

@@ -257,6 +257,7 @@ mod tests {
                     origin: place(),
                 })
                 .collect(),
+            images: Default::default(),
             age_identity: None,
         }
     }

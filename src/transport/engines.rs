@@ -14,7 +14,10 @@ use crate::model::id::{HostId, ResourceKey};
 use crate::model::observation::Answer;
 use crate::model::op::{Op, Probe};
 use crate::model::redaction::Redaction;
-use crate::ports::{Call, Fence, HearLine, LockError, LogEnd, LogError, LogRequest, Logs, PerformError};
+use crate::model::registry::{Placed, registry_of};
+use crate::ports::{
+    Call, Fence, HearLine, LockError, LogEnd, LogRequest, Logs, PerformError, Registries, Untold,
+};
 
 use super::engine::{Asked, ConvergeError, Engine, EngineError, EngineVeil, Means};
 use super::fleet::{FleetTransport, Retry};
@@ -99,6 +102,10 @@ impl FleetTransport {
     ) -> Result<(), PerformError> {
         let engine = self.engine(host).await;
         let engine = engine.map_err(|error| self.failed_on_engine(op, error.into()))?;
+        let _turn = match op {
+            EngineOp::Pull { image, .. } => Some(self.pulls().turn(registry_of(image)).await),
+            _ => None,
+        };
         let ask = || -> BoxFuture<'_, Result<(), ConvergeError>> {
             Box::pin(async move {
                 self.still_ours(host, &call.fence)
@@ -199,10 +206,10 @@ impl Logs for FleetTransport {
         request: &'a LogRequest,
         hear: &'a HearLine<'a>,
         stop: BoxFuture<'a, ()>,
-    ) -> BoxFuture<'a, Result<LogEnd, LogError>> {
+    ) -> BoxFuture<'a, Result<LogEnd, Untold>> {
         Box::pin(async move {
             self.shell(host, Retry::Yes).await?;
-            let failed = |error: EngineError| LogError::Engine(self.redactor().clause(&error.to_string()));
+            let failed = |error: EngineError| Untold::Engine(self.redactor().clause(&error.to_string()));
             let engine = match self.engine(host).await {
                 Ok(engine) => engine,
                 Err(EngineError::NotInstalled) => return Ok(LogEnd::Absent),
@@ -211,6 +218,22 @@ impl Logs for FleetTransport {
             let known = self.secrets().redaction();
             let clean = |own: &Redaction, line: &str| known.apply(&own.apply(line));
             engine.logs(request, hear, &clean, stop).await.map_err(failed)
+        })
+    }
+}
+
+impl Registries for FleetTransport {
+    fn digest<'a>(&'a self, host: &'a HostId, image: &'a Placed) -> BoxFuture<'a, Result<String, Untold>> {
+        Box::pin(async move {
+            self.shell(host, Retry::Yes).await?;
+            let failed = |why: String| Untold::Engine(self.redactor().clause(&why));
+            let fill = |body: &Body| perform::fill(body, self.secrets());
+            let engine = self
+                .engine(host)
+                .await
+                .map_err(|error| failed(error.to_string()))?;
+            let said = engine.digest(&image.name, image.login.as_ref(), &fill).await;
+            said.map_err(|error| failed(error.to_string()))
         })
     }
 }

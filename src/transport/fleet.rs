@@ -29,6 +29,7 @@ use super::lines::Lines;
 use super::lower::reply::Reply;
 use super::lower::{self, Guard, Over, answer, facts, status};
 use super::perform::{self, Keyed, Leg, Means, Redactor};
+use super::pulls::Pulls;
 use super::quote;
 use super::shell::{Ran, Shell, ShellError};
 
@@ -51,6 +52,7 @@ pub struct FleetTransport {
     secrets: Secrets,
     keyed: Keyed,
     engine_reads: Option<EngineReads>,
+    pulls: Pulls,
     state_dir: String,
 }
 
@@ -95,6 +97,7 @@ impl FleetTransport {
             secrets,
             keyed,
             engine_reads: None,
+            pulls: Pulls::default(),
             state_dir: lower::STATE_DIR.to_owned(),
         }
     }
@@ -113,6 +116,10 @@ impl FleetTransport {
             state_dir: state_dir.into(),
             ..self
         }
+    }
+
+    pub(super) fn pulls(&self) -> &Pulls {
+        &self.pulls
     }
 
     pub(super) fn redactor(&self) -> &Redactor {

@@ -22,6 +22,7 @@ mod pattern;
 mod peer;
 pub mod perform;
 mod pipe;
+mod pulls;
 pub mod quote;
 mod root;
 mod setup;

@@ -10,6 +10,7 @@ mod drift;
 mod kinds;
 mod logs;
 mod module;
+mod pin;
 mod project;
 mod pulls;
 mod registry;

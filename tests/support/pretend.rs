@@ -96,6 +96,7 @@ impl Pretend {
                 uses: Vec::new(),
                 policy: Default::default(),
                 retired: Vec::new(),
+                images: Default::default(),
                 age_identity: None,
             },
             desired: Desired::default(),

@@ -41,14 +41,26 @@ pub struct RawInventory {
     /// Where secrets come from.
     #[serde(default)]
     pub secrets: RawSecrets,
+    /// Where images come from, by the first part of their names.
+    #[serde(default)]
+    pub registries: BTreeMap<String, RawRegistry>,
     /// Hosts that have left the fleet.
     #[serde(default)]
     pub retired: Vec<RawRetired>,
 }
 
 /// The keys of an inventory, as [`RawInventory`] has them.
-pub const KEYS: [&str; 9] = [
-    "fleet", "values", "hosts", "groups", "use", "hook", "policy", "secrets", "retired",
+pub const KEYS: [&str; 10] = [
+    "fleet",
+    "values",
+    "hosts",
+    "groups",
+    "use",
+    "hook",
+    "policy",
+    "secrets",
+    "registries",
+    "retired",
 ];
 
 /// The fleet.
@@ -235,6 +247,18 @@ pub struct RawPolicy {
 pub struct RawSecrets {
     /// The age identity that opens encrypted values.
     pub age_identity: Option<String>,
+}
+
+/// A registry: what stands in its place, and who asks it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawRegistry {
+    /// Where its images are taken from instead: a registry, or a registry and a path there. Its own login is that of its own table.
+    pub rewrite: Option<String>,
+    /// The account that asks it.
+    pub user: Option<String>,
+    /// The source of that account's password or token, such as `env:REGISTRY_TOKEN`.
+    pub password: Option<String>,
 }
 
 /// A host that has left the fleet.

@@ -13,6 +13,7 @@ use crate::model::digest::Digest;
 use crate::model::id::{HostId, ResourceKey};
 use crate::model::inventory::{Host, Use};
 use crate::model::module::{Declared, Module};
+use crate::model::registry::Placed;
 use crate::plan::scope::Scope;
 use crate::resource::desired::Entry;
 use crate::resource::project::Compose;
@@ -211,7 +212,15 @@ impl<'a> Wish<'a> {
             keys.insert(self.part(host, spec, shared, &[], &[]));
         }
         let rendered = self.rendered(&host.id);
-        let containers = project.containers(&rendered);
+        let mut containers = project.containers(&rendered);
+        let mut images: Vec<(Placed, Option<String>)> = Vec::new();
+        for container in &mut containers {
+            let placed = self.placed(host, &container.image, &shared.declared.origin);
+            container.image = placed.name.clone();
+            if container.pull != Pull::Never {
+                images.push((placed, container.platform.clone()));
+            }
+        }
         keys.extend(self.contents(host, &table.folder, &containers, shared));
         for spec in project.networks.values().map(part::network) {
             before.push(format!("network:{}", spec.key().name));
@@ -221,12 +230,8 @@ impl<'a> Wish<'a> {
             before.push(format!("volume:{}", spec.key().name));
             keys.insert(self.part(host, spec, shared, &[], &[]));
         }
-        for container in containers
-            .iter()
-            .filter(|container| container.pull != Pull::Never)
-        {
-            let spec = part::image(&container.image, container.platform.clone());
-            keys.insert(self.part(host, spec, shared, &[], &[]));
+        for (placed, platform) in images {
+            keys.insert(self.part(host, part::image(&placed, platform), shared, &[], &[]));
         }
         let names = names_by_service(&containers);
         for container in containers {

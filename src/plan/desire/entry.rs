@@ -28,9 +28,14 @@ impl<'a> Wish<'a> {
         scope: &Scope,
         body: Map<String, Value>,
     ) {
-        let Some(spec) = self.decode(host, declared, body) else {
+        let Some(mut spec) = self.decode(host, declared, body) else {
             return;
         };
+        if let Spec::Image(image) = &mut spec {
+            let placed = self.placed(host, &image.name, &declared.origin);
+            image.name = placed.name;
+            image.login = image.login.take().or(placed.login);
+        }
         let raw = match self.references(module, declared, scope) {
             Ok(raw) => raw,
             Err(error) => return self.fail(host, used, module, &error, key_place(declared, "after")),

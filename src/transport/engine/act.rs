@@ -10,17 +10,21 @@ use bollard::query_parameters::{RemoveImageOptions, RemoveVolumeOptions};
 use crate::model::body::{Body, HoleError};
 use crate::model::engine::{EngineOp, Login};
 use crate::model::network::{NetworkSpec, Subnet};
+use crate::model::registry::{HUB, registry_of};
 use crate::model::volume::VolumeSpec;
 
 use super::converge::{Ask, Converge, ConvergeError};
 use super::{Engine, EngineError};
+
+/// Fills secrets in.
+pub(in crate::transport) type Fill<'a> = &'a (dyn Fn(&Body) -> Result<String, HoleError> + Send + Sync);
 
 /// What ops are done with.
 pub(in crate::transport) struct Means<'a> {
     /// The run.
     pub run: &'a str,
     /// Fills secrets in.
-    pub fill: &'a (dyn Fn(&Body) -> Result<String, HoleError> + Send + Sync),
+    pub fill: Fill<'a>,
     /// Asks the host's guard before each change.
     pub ask: &'a Ask<'a>,
 }
@@ -44,7 +48,7 @@ impl Engine {
                 }
                 let login = login
                     .as_ref()
-                    .map(|login| credentials(image, login, means))
+                    .map(|login| credentials(image, login, means.fill).map_err(unfilled))
                     .transpose()?;
                 (means.ask)().await?;
                 Ok(self.pull(image, platform.as_deref(), login).await?)
@@ -124,14 +128,17 @@ fn unfilled(error: HoleError) -> ConvergeError {
     EngineError::Odd(error.to_string()).into()
 }
 
-fn credentials(image: &str, login: &Login, means: &Means<'_>) -> Result<DockerCredentials, ConvergeError> {
-    let filled = |body: &Body| (means.fill)(body).map(Some).map_err(unfilled);
-    // Without a registry in its name an image is Docker Hub's.
-    let registry = image.split_once('/').map(|(first, _)| first);
-    let registry = registry.filter(|first| first.contains(['.', ':']) || *first == "localhost");
+/// Makes what an engine shows to a registry.
+pub(super) fn credentials(
+    image: &str,
+    login: &Login,
+    fill: Fill<'_>,
+) -> Result<DockerCredentials, HoleError> {
+    // The engine knows the hub by no name.
+    let registry = Some(registry_of(image)).filter(|registry| *registry != HUB);
     Ok(DockerCredentials {
-        username: filled(&login.user)?,
-        password: filled(&login.password)?,
+        username: Some(fill(&login.user)?),
+        password: Some(fill(&login.password)?),
         serveraddress: registry.map(str::to_owned),
         ..DockerCredentials::default()
     })

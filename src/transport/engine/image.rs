@@ -8,7 +8,10 @@ use bollard::query_parameters::{CreateImageOptionsBuilder, ListContainersOptions
 use futures_util::StreamExt as _;
 
 use crate::model::container::{LABEL_ONEOFF, LABEL_PROJECT, LABEL_SERVICE};
+use crate::model::engine::Login;
+use crate::model::registry::is_digest;
 
+use super::act::{Fill, credentials};
 use super::{Engine, EngineError};
 
 /// How long a registry may take to begin.
@@ -74,6 +77,27 @@ impl Engine {
         }
         // A pull that was cut short may end without an error.
         self.image_id(reference).await.map(drop)
+    }
+
+    /// Asks a registry for the digest that a name means now.
+    ///
+    /// # Errors
+    /// [`EngineError`], with what the registry said.
+    pub(in crate::transport) async fn digest(
+        &self,
+        name: &str,
+        login: Option<&Login>,
+        fill: Fill<'_>,
+    ) -> Result<String, EngineError> {
+        let login = login.map(|login| credentials(name, login, fill)).transpose();
+        let login = login.map_err(|error| EngineError::Odd(error.to_string()))?;
+        let _turn = self.turn().await;
+        let said = self.docker.inspect_registry_image(name, login).await?;
+        let digest = said.descriptor.digest.unwrap_or_default();
+        match is_digest(&digest) {
+            true => Ok(digest),
+            false => Err(EngineError::Odd(format!("the registry gave no digest of {name}"))),
+        }
     }
 
     /// Returns the containers of a project by service: the first of each.

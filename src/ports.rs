@@ -278,6 +278,16 @@ pub enum Output {
     Stderr,
 }
 
+impl Output {
+    /// Returns its name, as programs call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+}
+
 /// A command of a person for one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {

@@ -86,6 +86,13 @@ impl Context {
         if has_errors { Err(Exit::Error) } else { Ok(context) }
     }
 
+    /// Returns how many hosts are worked on at once.
+    pub fn parallel(&self, global: &Global) -> usize {
+        global
+            .parallel
+            .map_or(self.inventory.policy.parallel, usize::from)
+    }
+
     /// Returns the texts of all files, and of what was rendered from them.
     pub fn sources_with(&self, rendered: &Sources) -> Sources {
         let mut sources = self.sources.clone();

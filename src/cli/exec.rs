@@ -76,7 +76,7 @@ impl Args {
             deadline: Duration::from_secs(self.timeout),
             is_read_only: self.read_only,
             lease_secs: policy.lease_secs,
-            parallel: global.parallel.map_or(policy.parallel, usize::from),
+            parallel: context.parallel(global),
         };
         if console.is_json() {
             console.begin_json("exec");
@@ -105,11 +105,7 @@ fn text(command: &[String]) -> String {
 
 fn say(console: &mut Console, host: &HostId, width: usize, output: Output, line: &str) {
     if console.is_json() {
-        let stream = match output {
-            Output::Stdout => "stdout",
-            Output::Stderr => "stderr",
-        };
-        console.object(&json!({ "type": "line", "host": host, "stream": stream, "text": line }));
+        console.object(&json!({ "type": "line", "host": host, "stream": output.name(), "text": line }));
         return;
     }
     let line = format!("{:width$} | {}", host.as_str(), escape::controls(line));

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::model::plan::{HeldWhy, Plan};
+use crate::ports::Untold;
 
 /// How a run of the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,14 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// Returns how a verb ends that ended so far like this, and was not told something as well.
+    pub fn and_untold(self, error: &Untold) -> Self {
+        match error {
+            Untold::Reach(_) if self != Self::Failed => Self::Unreachable,
+            Untold::Reach(_) | Untold::Engine(_) => Self::Failed,
+        }
+    }
+
     /// Returns how a run that acted ends, from the code that its journal holds.
     pub fn of_run(code: u8) -> Self {
         let all = [

@@ -97,10 +97,7 @@ impl Desk {
         let by_hand = survey::by_hand(context, global, console, &hosts).await?;
         Ok(Self {
             hosts,
-            parallel: global
-                .parallel
-                .map_or(context.inventory.policy.parallel, usize::from)
-                .max(1),
+            parallel: context.parallel(global).max(1),
             warden: by_hand.transport,
             who: carry::who(),
         })

@@ -259,13 +259,9 @@ impl Args {
     ) {
         let spec = &source.container.spec;
         if console.is_json() {
-            let stream = match output {
-                Output::Stdout => "stdout",
-                Output::Stderr => "stderr",
-            };
             console.object(&json!({
                 "type": "line", "host": source.host, "project": spec.project, "service": spec.service,
-                "container": spec.name, "at": at.to_string(), "stream": stream, "text": text,
+                "container": spec.name, "at": at.to_string(), "stream": output.name(), "text": text,
             }));
             return;
         }
@@ -309,10 +305,7 @@ fn conclude(console: &mut Console, sources: &[Source], ends: &[Result<LogEnd, Un
                     source.host,
                     escape::controls(&error.to_string())
                 ));
-                exit = match error {
-                    Untold::Reach(_) if exit != Exit::Failed => Exit::Unreachable,
-                    Untold::Reach(_) | Untold::Engine(_) => Exit::Failed,
-                };
+                exit = exit.and_untold(error);
             }
         }
     }

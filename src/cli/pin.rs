@@ -86,9 +86,7 @@ impl Args {
         let asked: Vec<(&String, BTreeSet<&HostId>)> = asked
             .map(|(name, named)| (*name, named.hosts.intersection(&hosts).collect()))
             .collect();
-        let parallel = global
-            .parallel
-            .map_or(context.inventory.policy.parallel, usize::from);
+        let parallel = context.parallel(global);
         let told = ask(&asked, images, &transport, parallel).await;
         // What was asked for in vain keeps what it has.
         let mut pins: BTreeMap<String, String> = images.pins.clone();
@@ -104,10 +102,7 @@ impl Args {
                         escape::controls(&name),
                         escape::controls(&error.to_string())
                     ));
-                    exit = match error {
-                        Untold::Reach(_) if exit != Exit::Failed => Exit::Unreachable,
-                        Untold::Reach(_) | Untold::Engine(_) => Exit::Failed,
-                    };
+                    exit = exit.and_untold(&error);
                 }
             }
         }

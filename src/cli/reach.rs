@@ -60,7 +60,7 @@ pub async fn reach(context: &Context, global: &Global, console: &mut Console) ->
             return Err(carry::fail_all(console, found));
         }
     };
-    let parallel = global.parallel.map_or(inventory.policy.parallel, usize::from);
+    let parallel = context.parallel(global);
     Ok(Reach {
         ports: transport_ports(targets, &inventory.file, global, secrets.clone(), parallel),
         secrets,

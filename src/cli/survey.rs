@@ -109,9 +109,7 @@ pub async fn survey(
     let mut diagnostics = Default::default();
     let resolved = context.resolve(&mut diagnostics);
     let secrets = secrets(context, &resolved, console, options).await?;
-    let parallel = global
-        .parallel
-        .map_or(context.inventory.policy.parallel, usize::from);
+    let parallel = context.parallel(global);
     let ports = ports(context, global, secrets.clone(), parallel);
     around_plan(context, &ports, options, Moment::BeforePlan, None, console).await?;
     let limit = match &global.limit {
@@ -250,9 +248,7 @@ pub async fn declared(
 ) -> Result<Declared, Exit> {
     let resolved = context.resolve(&mut Default::default());
     let secrets = secrets(context, &resolved, console, options).await?;
-    let parallel = global
-        .parallel
-        .map_or(context.inventory.policy.parallel, usize::from);
+    let parallel = context.parallel(global);
     let transport = transport(targets(context), global, secrets.clone(), parallel);
     let ports = ports_over(Arc::clone(&transport), &context.inventory.file, secrets);
     let (wished, facts) = wish(context, &resolved, &ports, parallel).await;
@@ -425,7 +421,7 @@ pub async fn by_hand(
             errors.iter().for_each(|error| console.error(&error.to_string()));
             Exit::Error
         })?;
-    let parallel = global.parallel.map_or(inventory.policy.parallel, usize::from);
+    let parallel = context.parallel(global);
     let transport = transport(targets, global, resolved.secrets.clone(), parallel);
     let ports = ports_over(Arc::clone(&transport), &inventory.file, resolved.secrets);
     Ok(ByHand { transport, ports })

@@ -1,9 +1,9 @@
 //! Differences: a container that must be against the one that is, field by field, each with what it takes to mend it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::model::change::Shown;
-use crate::model::container::{ContainerSpec, Settings};
+use crate::model::container::{ContainerSpec, Settings, strangers};
 use crate::model::container_part::{Port, Restart};
 use crate::model::inspected::{Differences, Inspected};
 use crate::model::known::Known;
@@ -88,16 +88,6 @@ fn only_exposed(settings: &Settings) -> BTreeSet<Port> {
         .iter()
         .filter(|port| !is_published(port))
         .cloned()
-        .collect()
-}
-
-/// Labels that are neither Compose's nor muster's.
-fn strangers(labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let is_stranger = |key: &str| !key.starts_with("com.docker.compose.") && !key.starts_with("dev.muster.");
-    labels
-        .iter()
-        .filter(|(key, _)| is_stranger(key))
-        .map(|(key, value)| (key.clone(), value.clone()))
         .collect()
 }
 

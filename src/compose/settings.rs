@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::code;
-use crate::model::container::Settings;
+use crate::model::container::{Settings, is_own_label};
 use crate::model::container_part::{Logging, Restart, Ulimit};
 
 use super::form::Form;
@@ -79,7 +79,7 @@ pub(super) fn plain_settings(form: &mut Form<'_>) -> Settings {
 fn labels(form: &mut Form<'_>) -> BTreeMap<String, String> {
     let labels = form.pairs("labels");
     for entry in form.node.get("labels").map(Node::entries).unwrap_or_default() {
-        if entry.key.starts_with("com.docker.compose.") || entry.key.starts_with("dev.muster.") {
+        if is_own_label(&entry.key) {
             let message = format!("{}: label `{}` is muster's own to set", form.subject, entry.key);
             form.texts
                 .error(code::COMPOSE_VALUE, message, entry.key_at, "another name");

@@ -37,6 +37,17 @@ pub const LABEL_VOLUME: &str = "com.docker.compose.volume";
 /// stands in for a look.
 pub const LABEL_DIGEST: &str = "dev.muster.digest";
 
+/// Says whether a label is one that Compose or muster gives.
+pub fn is_own_label(key: &str) -> bool {
+    key.starts_with("com.docker.compose.") || key.starts_with("dev.muster.")
+}
+
+/// Returns the labels that say something of a thing, and not who made it.
+pub fn strangers(labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let strange = labels.iter().filter(|(key, _)| !is_own_label(key));
+    strange.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
 /// What one container must be.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerSpec {

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use crate::model::container::is_own_label;
+
 /// What stands in the place of a value that nobody declared public.
 const HIDDEN: &str = "(not shown)";
 /// Parts of a spec that say how it is recognised and ordered, and nothing of what it will be.
@@ -20,8 +22,6 @@ const SILENT: &[&str] = &[
     "recreated_with",
     "is_log_secret",
 ];
-/// Labels that Compose and muster give.
-const OWN_LABELS: &[&str] = &["com.docker.compose.", "dev.muster."];
 
 /// Returns the fields of a container's spec, with those of its settings beside them and each variable by itself.
 pub fn fields(spec: &Value) -> Map<String, Value> {
@@ -84,7 +84,7 @@ fn variable(key: &str, value: &Value, public: &BTreeSet<String>) -> Value {
 fn labels(labels: &Value) -> Value {
     let mut labels = labels.clone();
     if let Some(all) = labels.as_object_mut() {
-        all.retain(|name, _| !OWN_LABELS.iter().any(|own| name.starts_with(own)));
+        all.retain(|name, _| !is_own_label(name));
     }
     labels
 }

@@ -80,13 +80,3 @@ pub(super) fn wanted_keys(
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect()
 }
-
-/// Returns the labels that say something of the thing, and not who made it.
-pub(super) fn strangers(labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let is_stranger = |key: &str| !key.starts_with("com.docker.compose.") && !key.starts_with("dev.muster.");
-    labels
-        .iter()
-        .filter(|(key, _)| is_stranger(key))
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect()
-}

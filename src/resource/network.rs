@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::change::{Action, Disruption, FieldChange, Undo};
+use crate::model::container::strangers;
 use crate::model::engine::{EngineOp, EngineProbe};
 use crate::model::network::{NetworkSpec, Subnet};
 use crate::model::observation::{Answer, Observed};
@@ -236,7 +237,7 @@ impl Kind for Network {
                 shown(subnets)
             });
         }
-        let must = engine::strangers(&wanted.labels);
+        let must = strangers(&wanted.labels);
         let labels = engine::wanted_keys(&is.labels, &must);
         engine::differ(&mut fields, "labels", &labels, &must, engine::pairs);
         fields

@@ -66,7 +66,7 @@ impl Project {
         self.name_volumes(&mut spec);
         self.grant(service, &mut spec);
         spec.mounted.extend(seen_files(&spec, &self.folder, rendered));
-        normal::settle(&mut spec.settings);
+        normal::spell(&mut spec.settings);
         self.label(number, &mut spec);
         spec
     }
@@ -84,7 +84,6 @@ impl Project {
             .map(|(network, endpoint)| {
                 let mut endpoint: Endpoint = endpoint.clone();
                 endpoint.aliases.insert(service.name.clone());
-                endpoint.aliases.remove(&spec.name);
                 (network.name.clone(), endpoint)
             })
             .collect();

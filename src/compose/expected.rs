@@ -36,6 +36,10 @@ pub(super) fn settings(spec: &ContainerSpec, image: &Image) -> Settings {
         };
         wanted.mounts.entry(path.clone()).or_insert(anonymous);
     }
+    // By its own name a container is found without an alias, and the engine may or may not say so.
+    for endpoint in wanted.networks.values_mut() {
+        endpoint.aliases.remove(&spec.name);
+    }
     normal::settle(&mut wanted);
     wanted
 }

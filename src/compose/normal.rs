@@ -12,26 +12,25 @@ const HEALTH_NANOS: u64 = 30_000_000_000;
 const HEALTH_RETRIES: u64 = 3;
 const HEALTH_START_NANOS: u64 = 5_000_000_000;
 
-/// Brings settings into their normal form.
-pub(super) fn settle(settings: &mut Settings) {
-    settings.stop_grace_secs = settings.stop_grace_secs.filter(|secs| *secs != STOP_GRACE_SECS);
-    settings.user = settings.user.take().filter(|user| !user.is_empty());
-    settings.working_dir = settings
-        .working_dir
-        .take()
-        .filter(|folder| !folder.is_empty() && folder != "/");
-    settings.hostname = settings.hostname.take().filter(|name| !name.is_empty());
-    settings.domainname = settings.domainname.take().filter(|name| !name.is_empty());
+/// Writes what has several spellings in one. What is said stays said, also where it is the engine's default: it may stand over
+/// something else that the image says.
+pub(super) fn spell(settings: &mut Settings) {
+    for word in [
+        &mut settings.user,
+        &mut settings.working_dir,
+        &mut settings.hostname,
+        &mut settings.domainname,
+        &mut settings.ipc,
+        &mut settings.pid,
+        &mut settings.uts,
+        &mut settings.userns,
+        &mut settings.cgroup_parent,
+        &mut settings.runtime,
+        &mut settings.limits.cpuset,
+    ] {
+        *word = word.take().filter(|word| !word.is_empty());
+    }
     settings.stop_signal = settings.stop_signal.take().map(|signal| signal_name(&signal));
-    settings.ipc = settings
-        .ipc
-        .take()
-        .filter(|mode| !["", "private"].contains(&mode.as_str()));
-    settings.pid = settings.pid.take().filter(|mode| !mode.is_empty());
-    settings.uts = settings.uts.take().filter(|mode| !mode.is_empty());
-    settings.userns = settings.userns.take().filter(|mode| !mode.is_empty());
-    settings.cgroup_parent = settings.cgroup_parent.take().filter(|parent| !parent.is_empty());
-    settings.runtime = settings.runtime.take().filter(|runtime| !runtime.is_empty());
     settings.security_opt = std::mem::take(&mut settings.security_opt)
         .into_iter()
         .map(|option| security(&option))
@@ -45,6 +44,15 @@ pub(super) fn settle(settings: &mut Settings) {
             *path = super::path::join("/", path);
         }
     }
+}
+
+/// Brings settings into their normal form, in which two that mean the same are equal. Only for settings that have nothing below
+/// them any more.
+pub(super) fn settle(settings: &mut Settings) {
+    spell(settings);
+    settings.stop_grace_secs = settings.stop_grace_secs.filter(|secs| *secs != STOP_GRACE_SECS);
+    settings.working_dir = settings.working_dir.take().filter(|folder| folder != "/");
+    settings.ipc = settings.ipc.take().filter(|mode| mode != "private");
     if let Some(Health::Check(check)) = &mut settings.healthcheck {
         settle_check(check);
     }
@@ -109,7 +117,6 @@ fn settle_limits(limits: &mut Limits) {
         .filter(|bytes| *bytes != 0 && Some(*bytes) != usual);
     limits.nano_cpus = limits.nano_cpus.filter(|nanos| *nanos != 0);
     limits.cpu_shares = limits.cpu_shares.filter(|shares| *shares != 0);
-    limits.cpuset = limits.cpuset.take().filter(|set| !set.is_empty());
     limits.pids = limits.pids.filter(|count| *count > 0);
     limits.shm_bytes = limits.shm_bytes.filter(|bytes| ![0, SHM_BYTES].contains(bytes));
 }

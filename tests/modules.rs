@@ -214,6 +214,25 @@ fn compose_files_are_yaml_and_leave_nothing_to_the_environment() {
 }
 
 #[test]
+fn compose_files_are_projects_that_muster_reads() {
+    let mut services = BTreeSet::new();
+    for (name, deployment) in deployments() {
+        let Some(project) = deployment.project() else {
+            continue;
+        };
+        let containers = project.containers(&BTreeMap::new());
+        let api = containers.iter().find(|container| container.service == "api");
+        assert!(
+            api.is_none_or(|api| api.is_log_secret),
+            "{name}: the API node writes its keyring's password into its log"
+        );
+        services.extend(containers.into_iter().map(|container| container.service));
+    }
+    let must = "api bridge cadvisor explorer grafana inference jaeger loki mlnode-308 node postgres postgres-backup prometheus promtail proxy proxy-ssl tmkms versiond";
+    assert_eq!(services.into_iter().collect::<Vec<_>>().join(" "), must);
+}
+
+#[test]
 fn config_env_says_what_the_containers_are_told() {
     // Variables that a container knows under another name.
     let aliases = BTreeMap::from([

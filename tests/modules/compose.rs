@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
+use muster::compose::{Project, Request, SourceFile};
+use muster::model::body::Body;
 use muster::model::id::HostId;
 use muster::model::secret::SecretRef;
 use serde_json::Value;
@@ -19,18 +21,51 @@ fn awkward(secret: &SecretRef) -> String {
 /// The files of one host, by name, with their secrets.
 pub struct Deployment {
     files: BTreeMap<String, String>,
+    /// The same, secrets as references, by their paths.
+    bodies: BTreeMap<String, Body>,
 }
 
 impl Deployment {
     /// Takes the files of a host's deployment.
     pub fn of(rendered: &Rendered, host: &HostId) -> Self {
         let name = |file: &Rendering<'_>| file.path.rsplit('/').next().unwrap_or_default().to_owned();
-        let files = rendered.files(host).into_iter();
+        let files = rendered.files(host);
+        let bodies = files.iter().map(|file| (file.path.to_owned(), file.body.clone()));
         Self {
+            bodies: bodies.collect(),
             files: files
-                .map(|file| (name(&file), text(file.body, awkward)))
+                .iter()
+                .map(|file| (name(file), text(file.body, awkward)))
                 .collect(),
         }
+    }
+
+    /// Returns the project that the Compose files are to muster's own reader, all profiles active.
+    pub fn project(&self) -> Option<Project> {
+        // The network node's own file comes first, and its overlays stand over it.
+        let name = |path: &str| path.rsplit_once('/').map(|(_, name)| name.to_owned()).unwrap_or_default();
+        let mut paths: Vec<&String> = self
+            .bodies
+            .keys()
+            .filter(|path| name(path).starts_with("docker-compose."))
+            .collect();
+        paths.sort_by_key(|path| (name(path) != "docker-compose.yml", name(path)));
+        let folder = paths.first()?.rsplit_once('/')?.0.to_owned();
+        let request = Request {
+            files: paths
+                .iter()
+                .map(|path| SourceFile {
+                    path: (*path).clone(),
+                    body: self.bodies[*path].clone(),
+                })
+                .collect(),
+            profiles: ["ssl".to_owned()].into(),
+            folder,
+            rendered: self.bodies.clone(),
+            ..Request::default()
+        };
+        let read = muster::compose::read(&request);
+        Some(read.unwrap_or_else(|found| panic!("{paths:?}: {found:#?}")))
     }
 
     /// Returns the Compose files, parsed.

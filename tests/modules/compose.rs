@@ -43,7 +43,11 @@ impl Deployment {
     /// Returns the project that the Compose files are to muster's own reader, all profiles active.
     pub fn project(&self) -> Option<Project> {
         // The network node's own file comes first, and its overlays stand over it.
-        let name = |path: &str| path.rsplit_once('/').map(|(_, name)| name.to_owned()).unwrap_or_default();
+        let name = |path: &str| {
+            path.rsplit_once('/')
+                .map(|(_, name)| name.to_owned())
+                .unwrap_or_default()
+        };
         let mut paths: Vec<&String> = self
             .bodies
             .keys()

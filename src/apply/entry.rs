@@ -49,6 +49,7 @@ pub(super) fn restarts(change: &Change) -> bool {
     let is_restart = |op: &Op| match op {
         Op::ControlUnit { verb, .. } => matches!(verb, UnitVerb::Restart | UnitVerb::Reload),
         Op::Engine(EngineOp::Container { effect, .. }) => *effect == Effect::Restart,
+        Op::Engine(EngineOp::Once { .. }) => change.action == Action::Update,
         _ => false,
     };
     change.action != Action::Delete && change.ops.iter().any(is_restart)

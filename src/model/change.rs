@@ -268,7 +268,7 @@ impl Undo {
     pub fn starts(&self) -> bool {
         let starts = |op: &Op| match op {
             Op::ControlUnit { verb, .. } => *verb != UnitVerb::Stop,
-            Op::Engine(EngineOp::Container { .. }) => true,
+            Op::Engine(EngineOp::Container { .. } | EngineOp::Once { .. }) => true,
             _ => false,
         };
         self.ops().is_some_and(|ops| ops.iter().any(starts))

@@ -37,6 +37,11 @@ pub const LABEL_VOLUME: &str = "com.docker.compose.volume";
 /// stands in for a look.
 pub const LABEL_DIGEST: &str = "dev.muster.digest";
 
+/// The label that names the run which made a container.
+pub const LABEL_RUN: &str = "dev.muster.run";
+/// The label of a container that is run once, with its name.
+pub const LABEL_ONCE: &str = "dev.muster.container_run";
+
 /// Says whether a label is one that Compose or muster gives.
 pub fn is_own_label(key: &str) -> bool {
     key.starts_with("com.docker.compose.") || key.starts_with("dev.muster.")

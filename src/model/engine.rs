@@ -37,6 +37,16 @@ pub enum EngineOp {
         /// How long it may take to prove itself, in seconds.
         within_secs: u64,
     },
+    /// Runs a container once, to its end. One that this began and that broke off meanwhile is gone on with; one that failed
+    /// stays for people until it is tried again.
+    Once {
+        /// What it must be.
+        spec: Box<ContainerSpec>,
+        /// How long it may run, in seconds.
+        within_secs: u64,
+        /// The statuses with which it has done what it is for.
+        success: BTreeSet<i64>,
+    },
     /// Stops a container and removes it. Its volumes stay.
     RemoveContainer(String),
     /// Makes a network that is not there.
@@ -72,6 +82,8 @@ pub enum EngineProbe {
     /// Answer, status 0: `null`, or an [`Inspected`](super::inspected::Inspected) as JSON: the one that has the name, or a
     /// former name, or was made for this number of this service of this project.
     Container(ContainerProbe),
+    /// A container that runs once, by its name. Answer, status 0: `null`, or a [`OneOff`](super::inspected::OneOff) as JSON.
+    Once(String),
     /// An image. Answer, status 0: `null`, or an [`Image`](super::inspected::Image) as JSON.
     Image(String),
     /// A network. Answer, status 0: `null`, or a [`NetworkSpec`] as JSON.
@@ -109,7 +121,7 @@ impl EngineOp {
                 .iter()
                 .flat_map(|login| [&login.user, &login.password])
                 .collect(),
-            Self::Container { spec, .. } => spec.environment.values().collect(),
+            Self::Container { spec, .. } | Self::Once { spec, .. } => spec.environment.values().collect(),
             Self::RemoveContainer(_)
             | Self::Network(_)
             | Self::RemakeNetwork(_)
@@ -127,7 +139,7 @@ impl EngineOp {
                 .iter_mut()
                 .flat_map(|login| [&mut login.user, &mut login.password])
                 .collect(),
-            Self::Container { spec, .. } => spec.environment.values_mut().collect(),
+            Self::Container { spec, .. } | Self::Once { spec, .. } => spec.environment.values_mut().collect(),
             Self::RemoveContainer(_)
             | Self::Network(_)
             | Self::RemakeNetwork(_)
@@ -151,6 +163,8 @@ impl EngineOp {
                     .saturating_add(grace.saturating_mul(2))
                     .saturating_add(300)
             }
+            // One that was begun for another declaration is waited for first.
+            Self::Once { within_secs, .. } => within_secs.saturating_mul(2).saturating_add(600),
             Self::RemoveContainer(_) => 1200,
             Self::RemakeNetwork(_) | Self::RemoveImage(_) => 600,
             Self::Network(_) | Self::RemoveNetwork(_) | Self::Volume(_) | Self::RemoveVolume(_) => 180,
@@ -173,6 +187,7 @@ impl fmt::Display for EngineOp {
                 Effect::Restart => write!(f, "restart container {}", spec.name),
                 Effect::Recreate => write!(f, "make container {}", spec.name),
             },
+            Self::Once { spec, .. } => write!(f, "run container {} once", spec.name),
             Self::RemoveContainer(name) => write!(f, "remove container {name}"),
             Self::Network(spec) => write!(f, "make network {}", spec.name),
             Self::RemakeNetwork(spec) => write!(f, "make network {} anew", spec.name),

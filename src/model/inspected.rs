@@ -105,6 +105,20 @@ impl State {
     pub fn is_running(&self) -> bool {
         self.status == "running"
     }
+
+    /// Says whether it is up: it runs, is paused, or the engine is about to start it again.
+    pub fn is_up(&self) -> bool {
+        matches!(self.status.as_str(), "running" | "restarting" | "paused")
+    }
+}
+
+/// A container that was made to run once, or one that has its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OneOff {
+    /// Whether muster made it for this.
+    pub is_ours: bool,
+    /// Whether it runs, and how it ended.
+    pub state: State,
 }
 
 /// What an engine does where a container says nothing. `None` where nobody asked the engine; then it is not compared.

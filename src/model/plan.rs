@@ -17,7 +17,7 @@ use super::target::Target;
 use super::wave::{RolloutPolicy, Wave};
 
 /// The number of the form in which plans are saved.
-pub const PLAN_FORMAT: u32 = 3;
+pub const PLAN_FORMAT: u32 = 4;
 
 /// What would be done to a fleet, and on what ground.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

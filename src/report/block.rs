@@ -183,7 +183,7 @@ fn lost(undo: &Undo) -> Option<String> {
 
 /// Shows what will be created: every field but the name, which the head has already.
 fn spec(change: &Change, extent: Extent) -> Vec<Line> {
-    let is_container = change.target.key.kind.as_str() == "container";
+    let is_container = container::is_one(change.target.key.kind.as_str());
     let spec = if is_container {
         Value::Object(container::fields(&change.spec))
     } else {

@@ -23,10 +23,15 @@ const SILENT: &[&str] = &[
     "is_log_secret",
 ];
 
+/// Says whether a kind is a container, whose variables are not to be shown unless that is said.
+pub fn is_one(kind: &str) -> bool {
+    ["container", "container_run"].contains(&kind)
+}
+
 /// Returns the fields of a container's spec, with those of its settings beside them and each variable by itself.
 pub fn fields(spec: &Value) -> Map<String, Value> {
     let mut shown = Map::new();
-    let Some(parts) = spec["spec"].as_object() else {
+    let Some(parts) = own(spec).as_object() else {
         return shown;
     };
     let public = public(spec);
@@ -52,14 +57,27 @@ pub fn fields(spec: &Value) -> Map<String, Value> {
 /// Takes the values out that nobody declared public. What they come from may be a file that is never shown.
 pub fn hide(spec: &mut Value) {
     let public = public(spec);
-    let variables = spec["spec"]["environment"].as_object_mut();
+    let spec = if spec["spec"].is_object() {
+        &mut spec["spec"]
+    } else {
+        spec
+    };
+    let variables = spec.get_mut("environment").and_then(Value::as_object_mut);
     for (key, value) in variables.into_iter().flatten() {
         *value = variable(key, value, &public);
     }
 }
 
+/// Returns where a spec says what the container is.
+fn own(spec: &Value) -> &Value {
+    match &spec["spec"] {
+        Value::Object(_) => &spec["spec"],
+        _ => spec,
+    }
+}
+
 fn public(spec: &Value) -> BTreeSet<String> {
-    let names = spec["spec"]["public_env"].as_array().into_iter().flatten();
+    let names = own(spec)["public_env"].as_array().into_iter().flatten();
     names
         .filter_map(|name| name.as_str().map(str::to_owned))
         .collect()

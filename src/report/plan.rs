@@ -314,7 +314,7 @@ fn change(change: &Change) -> Value {
         }
     }
     // What a container's variables hold may come from a file that is never shown.
-    if change.target.key.kind.as_str() == "container" {
+    if container::is_one(change.target.key.kind.as_str()) {
         for spec in ["/spec", "/former/spec", "/back/entry/spec"] {
             object.pointer_mut(spec).into_iter().for_each(container::hide);
         }

@@ -42,7 +42,7 @@ impl Rendered {
     /// Returns what is declared as people may read it: each body is one text.
     pub fn readable(&self) -> Value {
         let mut spec = self.spec.clone();
-        if self.key.kind.as_str() == "container" {
+        if container::is_one(self.key.kind.as_str()) {
             container::hide(&mut spec);
         }
         let mut spec = readable(&spec);

@@ -13,9 +13,8 @@ use crate::model::manifest::Owned;
 use crate::model::observation::{Answer, Observed};
 use crate::model::op::{Op, Probe};
 use crate::model::quantity::parse_duration;
-use crate::model::value::Pattern;
 
-use super::sample::sample;
+use super::probe::{self, Retry};
 use super::{Claim, Context, Kind, Mistake, Patience, Pretended, Step, path};
 
 /// A shell script that is run where its probe says that it is needed.
@@ -63,43 +62,6 @@ pub struct Command {
     pub outputs: BTreeMap<String, String>,
 }
 
-/// How a probe is asked again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Retry {
-    /// How long, from the end of `run`.
-    pub within: String,
-    /// The pause before the second question; `2s` if not said. It doubles from one to the next, up to half a minute.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub every: Option<String>,
-}
-
-impl Retry {
-    fn patience(&self) -> Result<Patience, String> {
-        let patience = Patience {
-            within_secs: parse_duration(&self.within)?,
-            every_secs: parse_duration(self.every.as_deref().unwrap_or("2s"))?,
-        };
-        match patience.every_secs {
-            0 => Err("`every` is at least 1s".to_owned()),
-            _ => Ok(patience),
-        }
-    }
-}
-
-/// How long a probe may take, in seconds: every plan waits for it.
-const PROBE_SECS: u64 = 20;
-/// What a probe's line begins with that says why it cannot tell.
-const WHY: &str = "why";
-/// How many characters of it are shown.
-const WHY_MAX: usize = 400;
-
-fn said_why(output: &str) -> Option<String> {
-    let mut lines = output.lines().filter_map(|line| line.split_once('='));
-    let (_, why) = lines.find(|(name, why)| *name == WHY && !why.is_empty())?;
-    Some(why.chars().take(WHY_MAX).collect())
-}
-
 fn timeout_5m() -> String {
     "5m".to_owned()
 }
@@ -109,51 +71,6 @@ fn timeout_5m() -> String {
 pub struct ActualCommand {
     /// The declared outputs, as the probe printed them.
     pub outputs: BTreeMap<String, String>,
-}
-
-impl Command {
-    fn read_outputs(&self, output: &str) -> Result<BTreeMap<String, String>, String> {
-        let lines: BTreeMap<&str, &str> = output.lines().filter_map(|line| line.split_once('=')).collect();
-        let read = |(name, pattern): (&String, &String)| {
-            let value = lines
-                .get(name.as_str())
-                .ok_or_else(|| format!("its probe did not print `{name}=…`"))?;
-            let fits = pattern
-                .parse::<Pattern>()
-                .is_ok_and(|pattern| pattern.fits(value));
-            match fits {
-                true => Ok((name.clone(), (*value).to_owned())),
-                false => Err(format!(
-                    "what its probe printed for `{name}` does not fit `{pattern}`"
-                )),
-            }
-        };
-        self.outputs.iter().map(read).collect()
-    }
-
-    fn check_outputs(&self) -> impl Iterator<Item = Mistake> {
-        self.outputs.iter().filter_map(|(name, pattern)| {
-            if !is_variable(name) {
-                return Some(
-                    Mistake::new("outputs", format!("`{name}` is not the name of an output"))
-                        .hint("write letters, digits and `_`, a letter first"),
-                );
-            }
-            let error = pattern.parse::<Pattern>().err()?;
-            Some(Mistake::new(
-                "outputs",
-                format!("the pattern of `{name}` cannot be read: {error}"),
-            ))
-        })
-    }
-}
-
-fn is_variable(name: &str) -> bool {
-    let mut bytes = name.bytes();
-    bytes
-        .next()
-        .is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
-        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 impl Kind for Command {
@@ -172,7 +89,7 @@ impl Kind for Command {
             let is_empty = text.is_some_and(|text| text.trim().is_empty());
             is_empty.then(|| Mistake::new(field, format!("`{field}` is empty")))
         };
-        let env = self.env.keys().filter(|name| !is_variable(name));
+        let env = self.env.keys().filter(|name| !probe::is_variable(name));
         let env = env.map(|name| Mistake::new("env", format!("`{name}` is not the name of a variable")));
         let script = self.run.is_sensitive().then(|| {
             Mistake::new("run", "a secret stands in the script")
@@ -206,7 +123,7 @@ impl Kind for Command {
         .chain(directory)
         .chain(timeout)
         .chain(retry)
-        .chain(self.check_outputs())
+        .chain(probe::check(&self.outputs))
         .collect()
     }
 
@@ -228,11 +145,7 @@ impl Kind for Command {
     }
 
     fn probes(&self) -> Vec<Probe> {
-        vec![Probe::Command {
-            script: self.probe.clone(),
-            user: self.user.clone(),
-            timeout_secs: PROBE_SECS,
-        }]
+        vec![probe::probe(&self.probe, self.user.as_deref())]
     }
 
     /// A probe may print anything; only what is declared as an output is public.
@@ -243,23 +156,12 @@ impl Kind for Command {
         _salt: Option<&[u8]>,
         _seen: &dyn Fn() -> Digest,
     ) -> Option<Vec<Answer>> {
-        let is_declared = |line: &str, status: i32| {
-            line.split_once('=').is_some_and(|(name, _)| {
-                self.outputs.contains_key(name) || (name == WHY && ![0, 1].contains(&status))
-            })
-        };
-        let declared = |answer: &Answer| match answer {
-            Answer::Text { output, status } => Answer::Text {
-                output: output
-                    .lines()
-                    .filter(|line| is_declared(line, *status))
-                    .map(|line| format!("{line}\n"))
-                    .collect(),
-                status: *status,
-            },
-            Answer::NoAnswer(why) => Answer::NoAnswer(why.clone()),
-        };
-        Some(answers.iter().map(declared).collect())
+        Some(
+            answers
+                .iter()
+                .map(|answer| probe::veiled(&self.outputs, answer))
+                .collect(),
+        )
     }
 
     fn patience(&self) -> Option<Patience> {
@@ -267,17 +169,7 @@ impl Kind for Command {
     }
 
     fn read(&self, answers: &[Answer]) -> Observed<ActualCommand> {
-        match &answers[0] {
-            Answer::NoAnswer(why) => Observed::Unknown(why.clone()),
-            Answer::Text { status: 1, .. } => Observed::Absent,
-            Answer::Text { status: 0, output } => match self.read_outputs(output) {
-                Ok(outputs) => Observed::Present(ActualCommand { outputs }),
-                Err(why) => Observed::Unknown(why),
-            },
-            Answer::Text { status, output } => Observed::Unknown(said_why(output).unwrap_or_else(|| {
-                format!("its probe ended with status {status}, which is neither 0 nor 1")
-            })),
-        }
+        probe::read(&self.outputs, &answers[0]).map(|outputs| ActualCommand { outputs })
     }
 
     fn compare(&self, _actual: &ActualCommand, _context: &Context<'_>) -> Vec<FieldChange> {
@@ -311,15 +203,11 @@ impl Kind for Command {
         }
     }
 
-    fn pretended(&self) -> Option<Pretended<'_>> {
-        let lines = self
-            .outputs
-            .iter()
-            .map(|(name, pattern)| format!("{name}={}\n", sample(pattern)));
+    fn pretended(&self) -> Option<Pretended> {
         Some(Pretended {
-            script: &self.run,
+            script: self.run.clone(),
             probe: self.probe.clone(),
-            prints: lines.collect(),
+            prints: probe::pretended(&self.outputs),
         })
     }
 

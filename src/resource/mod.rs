@@ -195,7 +195,7 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned + JsonSchema {
     }
 
     /// Says what a pretend host answers once the script of this was run, for kinds that run one.
-    fn pretended(&self) -> Option<Pretended<'_>> {
+    fn pretended(&self) -> Option<Pretended> {
         None
     }
 
@@ -255,9 +255,9 @@ pub struct Consumed {
 
 /// What running a script leads to on a pretend host, which has no programs.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Pretended<'a> {
-    /// The script that is run.
-    pub script: &'a Body,
+pub struct Pretended {
+    /// The script that is run, or what stands for it.
+    pub script: Body,
     /// The probe that says afterwards that nothing is to be done.
     pub probe: String,
     /// What that probe then prints.
@@ -589,7 +589,7 @@ macro_rules! kinds {
             }
 
             /// As [`Kind::pretended`].
-            pub fn pretended(&self) -> Option<Pretended<'_>> {
+            pub fn pretended(&self) -> Option<Pretended> {
                 match self { $(Self::$kind(spec) => spec.pretended(),)* }
             }
 
@@ -635,6 +635,7 @@ mod account;
 mod authorized_keys;
 mod command;
 pub mod container;
+mod container_run;
 pub mod desired;
 mod directory;
 mod engine;
@@ -645,7 +646,9 @@ mod network;
 mod package;
 pub mod part;
 mod path;
+mod probe;
 pub mod project;
+mod run_table;
 mod sample;
 mod settings;
 pub mod since;
@@ -671,6 +674,7 @@ kinds! {
     network::Network,
     volume::Volume,
     container::Container,
+    container_run::ContainerRun,
 }
 
 /// The names of the tables that a module may have.

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::model::container::ContainerSpec;
 use crate::model::digest::{Digest, Fingerprint};
 use crate::model::engine::{ContainerProbe, EngineOp, EngineProbe};
-use crate::model::inspected::{EnvValue, Image, Inspected, State};
+use crate::model::inspected::{EnvValue, Image, Inspected, OneOff, State};
 use crate::model::network::NetworkSpec;
 use crate::model::observation::Answer;
 use crate::model::volume::VolumeSpec;
@@ -47,6 +47,7 @@ impl Host {
         match op {
             EngineOp::Pull { image, .. } => drop(self.engine.images.insert(image.clone())),
             EngineOp::Container { spec, .. } => self.make_container(spec, secrets)?,
+            EngineOp::Once { spec, .. } => self.run_once(spec, secrets)?,
             EngineOp::RemoveContainer(name) => drop(self.engine.containers.remove(name)),
             EngineOp::Network(spec) => {
                 let made = self.engine.networks.entry(spec.name.clone());
@@ -78,7 +79,25 @@ impl Host {
         Ok(())
     }
 
-    fn make_container(&mut self, spec: &ContainerSpec, secrets: &Secrets) -> Result<(), String> {
+    /// Runs a container to its end: nothing of it is left but what its probe looks at.
+    fn run_once(&mut self, spec: &ContainerSpec, secrets: &Secrets) -> Result<(), String> {
+        if self.engine.containers.contains_key(&spec.name) {
+            return Err(format!(
+                "a container {} is there that was not made for this",
+                spec.name
+            ));
+        }
+        self.environment(spec, secrets)?;
+        *self.ran.entry(format!("container {}", spec.name)).or_default() += 1;
+        Ok(())
+    }
+
+    /// Returns the environment of a container that its engine can make.
+    fn environment(
+        &self,
+        spec: &ContainerSpec,
+        secrets: &Secrets,
+    ) -> Result<BTreeMap<String, String>, String> {
         if !self.engine.images.contains(&spec.image) {
             return Err(format!("image {} is not on the host", spec.image));
         }
@@ -94,7 +113,11 @@ impl Host {
             .environment
             .iter()
             .map(|(key, body)| Ok((key.clone(), fill(body, secrets)?)));
-        let environment = filled.collect::<Result<_, String>>()?;
+        filled.collect()
+    }
+
+    fn make_container(&mut self, spec: &ContainerSpec, secrets: &Secrets) -> Result<(), String> {
+        let environment = self.environment(spec, secrets)?;
         let starts = self
             .engine
             .containers
@@ -117,6 +140,10 @@ impl Host {
     pub(super) fn ask_engine(&self, probe: &EngineProbe) -> Answer {
         let output = match probe {
             EngineProbe::Container(probe) => json!(self.inspect(probe)),
+            EngineProbe::Once(name) => json!(self.engine.containers.get(name).map(|_| OneOff {
+                is_ours: false,
+                state: State::default(),
+            })),
             EngineProbe::Image(name) => json!(self.engine.images.contains(name).then(|| image(name))),
             EngineProbe::Network(name) => json!(self.engine.networks.get(name)),
             EngineProbe::Volume(name) => json!(self.engine.volumes.get(name)),

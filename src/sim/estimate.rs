@@ -34,6 +34,7 @@ pub(super) fn op_ms(op: &Op) -> u64 {
             marks * 300 + packages * 6_000 + if packages > 0 { 9_000 } else { 0 }
         }
         Op::Engine(EngineOp::Pull { .. }) => 40_000,
+        Op::Engine(EngineOp::Once { within_secs, .. }) => (within_secs * 1000 / 20).clamp(1_000, 60_000),
         Op::Engine(EngineOp::Container { .. } | EngineOp::RemoveContainer(_)) => 8_000,
         Op::Engine(_) => 300,
         // Nobody knows what a script does; its limit is far above what it usually takes.

@@ -155,7 +155,7 @@ fn create(spec: &Spec) -> Vec<Op> {
 /// Tells a host what a module's script leads to.
 fn learn(host: &mut Host, spec: &Spec, secrets: &Secrets) {
     let Some(pretended) = spec.pretended() else { return };
-    if let Ok(script) = fill(pretended.script, secrets) {
+    if let Ok(script) = fill(&pretended.script, secrets) {
         let scripted = Scripted {
             probe: pretended.probe,
             prints: pretended.prints,
@@ -243,7 +243,7 @@ fn take_for_granted_by(host: &mut Host, ops: &[Op]) {
 
 /// Lets an engine have the image and the networks of a container that nobody makes.
 fn engine_parts<'o>(host: &mut Host, op: &Op, ops: impl Fn() -> Box<dyn Iterator<Item = &'o Op> + 'o>) {
-    let Op::Engine(EngineOp::Container { spec, .. }) = op else {
+    let Op::Engine(EngineOp::Container { spec, .. } | EngineOp::Once { spec, .. }) = op else {
         return;
     };
     let is_pulled =

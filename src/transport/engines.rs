@@ -188,7 +188,7 @@ impl FleetTransport {
     /// Returns what takes the values out that a container's environment has and nobody declared public: its log may repeat them.
     fn values_of(&self, op: &EngineOp) -> Redaction {
         let spec: Option<&ContainerSpec> = match op {
-            EngineOp::Container { spec, .. } => Some(spec),
+            EngineOp::Container { spec, .. } | EngineOp::Once { spec, .. } => Some(spec),
             _ => None,
         };
         let sensitive = spec.into_iter().flat_map(ContainerSpec::sensitive_env);

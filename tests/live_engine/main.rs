@@ -12,6 +12,7 @@ mod kinds;
 mod logs;
 mod module;
 mod old_tool;
+mod once;
 mod pin;
 mod project;
 mod pulls;

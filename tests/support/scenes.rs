@@ -106,6 +106,14 @@ pub fn spec_of(kind: &str) -> BoxedStrategy<Value> {
                 json!({ "name": "app", "run": "make it", "probe": "did make it", "env": env, "outputs": outputs })
             })
             .boxed(),
+        "container_run" => (any::<bool>(), select(&["1m", "5m"]))
+            .prop_map(|(has_output, within)| {
+                let outputs = if has_output { json!({ "out": "[a-z]+" }) } else { json!({}) };
+                let env = json!({ "PASS": [{ "secret": "plain|env:PASS" }] });
+                let said = json!({ "name": "app", "image": "base:1", "command": ["make", "it"], "within": within });
+                joined(said, json!({ "probe": "did container app", "environment": env, "outputs": outputs }))
+            })
+            .boxed(),
         "authorized_keys" => {
             let line = select(&["ssh-rsa AAAAa a", "ssh-rsa AAAAb b", "restrict ssh-rsa AAAAa a"]).prop_map(str::to_owned);
             (prop::collection::btree_set(line, 1..3), any::<bool>())

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::model::body;
 use crate::model::code;
+use crate::model::container::Pull;
 use crate::model::diagnostic::{Diagnostic, did_you_mean};
 use crate::model::id::ResourceKey;
 use crate::model::inventory::{Host, Use};
@@ -14,7 +15,7 @@ use crate::plan::diff::is_part;
 use crate::plan::scope::Scope;
 use crate::plan::template::RenderError;
 use crate::resource::desired::Entry;
-use crate::resource::{Mistake, Spec};
+use crate::resource::{Mistake, Spec, part};
 
 use super::{Raw, Wish, key_place};
 
@@ -40,6 +41,14 @@ impl<'a> Wish<'a> {
             Ok(raw) => raw,
             Err(error) => return self.fail(host, used, module, &error, key_place(declared, "after")),
         };
+        if let Spec::ContainerRun(run) = &mut spec {
+            let placed = self.placed(host, &run.image, &declared.origin);
+            run.image = placed.name.clone();
+            if run.pull() != Pull::Never {
+                let image = part::image(&placed, run.platform.clone());
+                self.brought(host, module, declared, &raw, image);
+            }
+        }
         let key = spec.key();
         self.check(host, declared, &spec, &key);
         let shared = &declared.shared;
@@ -56,6 +65,27 @@ impl<'a> Wish<'a> {
             spec,
         };
         self.merge(host, key, entry, raw);
+    }
+
+    /// Declares what a table needs and does not have to name: the image of a container that is run once.
+    fn brought(&mut self, host: &Host, module: &'a Module, declared: &Declared, raw: &Raw, spec: Spec) {
+        let raw = Raw {
+            after: raw.after.clone(),
+            ..Raw::default()
+        };
+        let entry = Entry {
+            needs: BTreeSet::new(),
+            restart_on: BTreeSet::new(),
+            loses_on: BTreeSet::new(),
+            protect: false,
+            delete: false,
+            ignore: BTreeSet::new(),
+            gates: Vec::new(),
+            modules: BTreeSet::from([module.name.clone()]),
+            origins: vec![declared.origin.clone()],
+            spec,
+        };
+        self.merge(host, entry.spec.key(), entry, raw);
     }
 
     fn decode(&mut self, host: &Host, declared: &Declared, body: Map<String, Value>) -> Option<Spec> {

@@ -8,12 +8,15 @@ use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest, VolumeCreateReques
 use bollard::query_parameters::{RemoveImageOptions, RemoveVolumeOptions};
 
 use crate::model::body::{Body, HoleError};
+use crate::model::container::ContainerSpec;
 use crate::model::engine::{EngineOp, Login};
+use crate::model::inspected::Effect;
 use crate::model::network::{NetworkSpec, Subnet};
 use crate::model::registry::{HUB, registry_of};
 use crate::model::volume::VolumeSpec;
 
 use super::converge::{Ask, Converge, ConvergeError};
+use super::one_off::RunOnce;
 use super::{Engine, EngineError};
 
 /// Fills secrets in.
@@ -58,23 +61,32 @@ impl Engine {
                 effect,
                 within_secs,
             } => {
-                let filled =
-                    |(key, body): (&String, &Body)| Ok((key.clone(), (means.fill)(body).map_err(unfilled)?));
-                let environment = spec
-                    .environment
-                    .iter()
-                    .map(filled)
-                    .collect::<Result<_, ConvergeError>>()?;
                 let converge = Converge {
                     engine: self,
                     spec,
-                    environment,
+                    environment: environment(spec, means)?,
                     effect: *effect,
                     run: means.run,
                     proves_within: Duration::from_secs(*within_secs),
                     ask: means.ask,
                 };
                 converge.run().await
+            }
+            EngineOp::Once {
+                spec,
+                within_secs,
+                success,
+            } => {
+                let make = Converge {
+                    engine: self,
+                    spec,
+                    environment: environment(spec, means)?,
+                    effect: Effect::Recreate,
+                    run: means.run,
+                    proves_within: Duration::from_secs(*within_secs),
+                    ask: means.ask,
+                };
+                RunOnce { make, success }.run().await
             }
             EngineOp::RemoveContainer(name) => self.take_away(name, means.ask).await,
             EngineOp::Network(spec) => {
@@ -122,6 +134,12 @@ impl Engine {
     fn gone(&self, answer: Result<(), bollard::errors::Error>) -> Result<(), ConvergeError> {
         self.is_there(answer).map(drop).map_err(ConvergeError::from)
     }
+}
+
+/// Returns a container's environment, secrets filled in.
+fn environment(spec: &ContainerSpec, means: &Means<'_>) -> Result<BTreeMap<String, String>, ConvergeError> {
+    let filled = |(key, body): (&String, &Body)| Ok((key.clone(), (means.fill)(body).map_err(unfilled)?));
+    spec.environment.iter().map(filled).collect()
 }
 
 fn unfilled(error: HoleError) -> ConvergeError {

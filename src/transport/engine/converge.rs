@@ -13,11 +13,11 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-use crate::model::container::{ContainerSpec, LABEL_DIGEST};
+use crate::model::container::{ContainerSpec, LABEL_DIGEST, LABEL_RUN};
 use crate::model::inspected::{Effect, State};
 
 use super::create::{self, Resolved};
-use super::next::{self, LABEL_RUN, Next, Proof, Scene, There, Wanted};
+use super::next::{self, Next, Proof, Scene, There, Wanted};
 use super::{Engine, EngineError};
 
 /// How long a container has to stop, in seconds, where nothing else is said.
@@ -133,7 +133,7 @@ impl Converge<'_> {
         Ok(scene)
     }
 
-    async fn create(&self, scene: &Scene, image: &str) -> Result<(), ConvergeError> {
+    pub(super) async fn create(&self, scene: &Scene, image: &str) -> Result<(), ConvergeError> {
         let anonymous = scene.aside.as_ref().map(|aside| aside.anonymous.clone());
         let resolved = Resolved {
             environment: self.environment.clone(),
@@ -167,7 +167,7 @@ impl Converge<'_> {
     }
 
     /// One that was made and not attached to all of its networks, since a run broke off, is attached first.
-    async fn start(&self, id: &str) -> Result<(), ConvergeError> {
+    pub(super) async fn start(&self, id: &str) -> Result<(), ConvergeError> {
         let inspected = self.inspect(id).await?;
         let attached = inspected.network_settings.and_then(|settings| settings.networks);
         let attached = attached.unwrap_or_default();
@@ -286,7 +286,7 @@ impl Converge<'_> {
     }
 
     /// Returns the last lines of a container's log. Best effort: it is for people, who know already that something is wrong.
-    async fn log(&self, id: &str) -> Vec<String> {
+    pub(super) async fn log(&self, id: &str) -> Vec<String> {
         if self.spec.is_log_secret {
             return vec![format!(
                 "its log is secret; on the host `docker logs --tail {LOG_LINES} {}` shows it",
@@ -404,7 +404,7 @@ impl Engine {
     }
 
     /// Stops a container, with the patience that it was made with.
-    async fn stop(&self, id: &str) -> Result<(), ConvergeError> {
+    pub(super) async fn stop(&self, id: &str) -> Result<(), ConvergeError> {
         let inspected = self
             .docker
             .inspect_container(id, None::<InspectContainerOptions>)
@@ -419,7 +419,7 @@ impl Engine {
     }
 
     /// Removes a container that is stopped. Its volumes stay, also those without a name.
-    async fn remove(&self, id: &str) -> Result<(), ConvergeError> {
+    pub(super) async fn remove(&self, id: &str) -> Result<(), ConvergeError> {
         let options = RemoveContainerOptionsBuilder::default()
             .v(false)
             .force(false)
@@ -428,7 +428,7 @@ impl Engine {
     }
 
     /// Returns a container as far as the next step depends on it.
-    async fn there(&self, name: &str) -> Result<Option<There>, EngineError> {
+    pub(super) async fn there(&self, name: &str) -> Result<Option<There>, EngineError> {
         let _turn = self.turn().await;
         let inspected = match self
             .docker

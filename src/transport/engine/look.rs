@@ -91,6 +91,10 @@ impl Engine {
                     }))
                 }),
             },
+            EngineProbe::Once(name) => {
+                let there = self.one_off(name).await;
+                there.map(said).map_err(|error| error.to_string())
+            }
             EngineProbe::Image(name) => {
                 let shows = |_: &str| false;
                 let image = self.image(name).await.map_err(|error| error.to_string());
@@ -185,11 +189,13 @@ impl Engine {
 fn container_of(probe: &EngineProbe) -> Option<&ContainerProbe> {
     match probe {
         EngineProbe::Container(probe) => Some(probe),
-        EngineProbe::Image(_) | EngineProbe::Network(_) | EngineProbe::Volume(_) => None,
+        EngineProbe::Once(_) | EngineProbe::Image(_) | EngineProbe::Network(_) | EngineProbe::Volume(_) => {
+            None
+        }
     }
 }
 
-fn said<T: Serialize>(found: Option<T>) -> String {
+fn said<T: Serialize>(found: T) -> String {
     json!(found).to_string()
 }
 

@@ -9,6 +9,8 @@ mod look;
 mod needs;
 mod network;
 mod next;
+mod one_off;
+mod one_off_next;
 mod wire;
 
 use std::sync::{Arc, OnceLock};

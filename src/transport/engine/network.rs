@@ -7,9 +7,10 @@ use bollard::models::{
 };
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
 
+use crate::model::container::LABEL_RUN;
+
 use super::act::Means;
 use super::converge::ConvergeError;
-use super::next::LABEL_RUN;
 use super::{Engine, EngineError};
 
 impl Engine {

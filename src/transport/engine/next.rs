@@ -5,12 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::container::{Condition, ContainerSpec, LABEL_DIGEST};
+use crate::model::container::{Condition, ContainerSpec, LABEL_DIGEST, LABEL_RUN};
 use crate::model::container_part::{MountFrom, NetworkMode, Restart};
 use crate::model::inspected::{Effect, State};
 
-/// The label that names the run which made a container.
-pub(super) const LABEL_RUN: &str = "dev.muster.run";
 /// What the name of a container that is set aside ends with.
 const ASIDE: &str = ".muster-old";
 
@@ -102,7 +100,7 @@ impl Wanted<'_> {
                 {
                     Next::StopAside(aside.id.clone())
                 }
-                Some(_) | None if !is_up(&current.state) => Next::Start(id),
+                Some(_) | None if !current.state.is_up() => Next::Start(id),
                 Some(_) | None => Next::Prove(id),
             };
         }
@@ -137,11 +135,6 @@ impl Wanted<'_> {
             !settings.devices.is_empty() || !settings.device_requests.is_empty() || settings.privileged;
         has_own_network && !is_fixed && settings.ports.is_empty() && !writes && !shares && !takes
     }
-}
-
-/// Says whether nothing has to be started: it runs, or the engine is about to start it again.
-fn is_up(state: &State) -> bool {
-    matches!(state.status.as_str(), "running" | "restarting" | "paused")
 }
 
 /// What a look at a container that was started says of it.

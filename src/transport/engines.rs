@@ -19,7 +19,7 @@ use crate::ports::{
     Call, Fence, HearLine, LockError, LogEnd, LogRequest, Logs, PerformError, Registries, Untold,
 };
 
-use super::engine::{Asked, ConvergeError, Engine, EngineError, EngineVeil, Means};
+use super::engine::{Asked, ConvergeError, Engine, EngineError, EngineVeil, Means, Traffic};
 use super::fleet::{FleetTransport, Retry};
 use super::perform;
 use super::shell::Shell;
@@ -47,6 +47,15 @@ impl FleetTransport {
         let engine = Arc::new(Engine::open(Arc::clone(&shell)).await?);
         *slot = Some((shell, Arc::clone(&engine)));
         Ok(engine)
+    }
+
+    /// Says how much went over to a host's engine so far, over the connection on which it was last spoken with.
+    pub async fn engine_traffic(&self, host: &HostId) -> Traffic {
+        match self.engine_slot(host) {
+            Ok(slot) => slot.lock().await.as_ref().map(|(_, engine)| engine.traffic()),
+            Err(_) => None,
+        }
+        .unwrap_or_default()
     }
 
     /// Puts the engine's answers in the place of what the shell could tell of its probes.

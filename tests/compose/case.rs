@@ -184,8 +184,8 @@ impl Case {
             .unwrap_or_else(|| panic!("{}: there is no service `app`", self.name()))
     }
 
-    /// Returns what the engine says, with what somebody changed by hand.
-    pub fn inspected(&self, spec: &ContainerSpec, with_drift: bool) -> Inspected {
+    /// Returns what the engine says of the container and of its image, with what somebody changed by hand.
+    pub fn said(&self, with_drift: bool) -> (Value, Value) {
         let mut container = base();
         let patch = self
             .section("engine")
@@ -196,24 +196,35 @@ impl Case {
             merge_patch(&mut container, &json(&drift.replace("RICH", &rich)));
         }
         let image = images()[container["Image"].as_str().expect("it has an image")].clone();
-        let print = |value: &str| Fingerprint::of(SALT, value.as_bytes());
-        let veil = Veil {
-            shows: &|key| spec.shows(key),
-            print: &print,
-        };
-        let mut inspected = compose::inspected(&container, &image, &veil).expect("it is an inspect");
-        let peers = container["Peers"].as_object().cloned().unwrap_or_default();
-        inspected.peers = peers
-            .into_iter()
-            .map(|(id, name)| (id, name.as_str().expect("a name").to_owned()))
-            .collect();
-        let changed = container["ChangedAt"].as_object().cloned().unwrap_or_default();
-        inspected.changed_at_nanos = changed
-            .into_iter()
-            .map(|(path, at)| (path, at.as_u64().expect("a number")))
-            .collect();
-        inspected
+        (container, image)
     }
+
+    /// Reads what the engine says, with what somebody changed by hand.
+    pub fn inspected(&self, spec: &ContainerSpec, with_drift: bool) -> Inspected {
+        let (container, image) = self.said(with_drift);
+        inspected(spec, &container, &image)
+    }
+}
+
+/// Reads what an engine says.
+pub fn inspected(spec: &ContainerSpec, container: &Value, image: &Value) -> Inspected {
+    let print = |value: &str| Fingerprint::of(SALT, value.as_bytes());
+    let veil = Veil {
+        shows: &|key| spec.shows(key),
+        print: &print,
+    };
+    let mut inspected = compose::inspected(container, image, &veil).expect("it is an inspect");
+    let peers = container["Peers"].as_object().cloned().unwrap_or_default();
+    inspected.peers = peers
+        .into_iter()
+        .map(|(id, name)| (id, name.as_str().expect("a name").to_owned()))
+        .collect();
+    let changed = container["ChangedAt"].as_object().cloned().unwrap_or_default();
+    inspected.changed_at_nanos = changed
+        .into_iter()
+        .map(|(path, at)| (path, at.as_u64().expect("a number")))
+        .collect();
+    inspected
 }
 
 /// Reads a text in which `«env:NAME»` stands for a secret.

@@ -13,3 +13,4 @@ mod laws;
 mod mistakes;
 mod old_tool;
 mod record;
+mod today;

@@ -17,7 +17,7 @@ use muster::model::secret::Secret;
 use muster::model::target::{HostKey, SshTarget, Sudo, Target, Transport as Way};
 use muster::ports::{Call, Fence, LockRequest, LookRequest, PerformError, Secrets, Transport as _};
 use muster::transport::connector::{Connector, Limits, Places};
-use muster::transport::engine::EngineReads;
+use muster::transport::engine::{EngineReads, Traffic};
 use muster::transport::fleet::FleetTransport;
 use muster::transport::perform::Keyed;
 
@@ -126,15 +126,26 @@ impl Bed {
 
     /// Asks the engine.
     pub fn ask(&self, probe: EngineProbe) -> Answer {
+        self.ask_all(vec![probe]).remove(0)
+    }
+
+    /// Asks the engine several things in one look.
+    pub fn ask_all(&self, probes: Vec<EngineProbe>) -> Vec<Answer> {
         let key = ResourceKey::new("file", "/probe");
+        let probes = probes.into_iter().map(Probe::Engine).collect();
         let request = LookRequest {
-            probes: BTreeMap::from([(key.clone(), vec![Probe::Engine(probe)])]),
+            probes: BTreeMap::from([(key.clone(), probes)]),
             tools: BTreeSet::new(),
             facts: false,
         };
         let looked = self.runtime.block_on(self.transport.look(&self.host, &request));
         let mut reply = looked.expect("the host can be looked at");
-        reply.answers.remove(&key).expect("it was asked").remove(0)
+        reply.answers.remove(&key).expect("it was asked")
+    }
+
+    /// Says how much went over to the engine.
+    pub fn traffic(&self) -> Traffic {
+        self.runtime.block_on(self.transport.engine_traffic(&self.host))
     }
 
     /// Returns what the engine says of a container.

@@ -5,6 +5,7 @@
 mod fleet;
 
 mod bed;
+mod calls;
 mod containers;
 mod drift;
 mod equal;
@@ -17,4 +18,6 @@ mod pin;
 mod project;
 mod pulls;
 mod registry;
+mod turnstile;
+mod versions;
 mod ways;

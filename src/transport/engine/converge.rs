@@ -108,7 +108,6 @@ impl Converge<'_> {
 
     async fn step(&self, step: Next, scene: &Scene, image: &str) -> Result<(), ConvergeError> {
         (self.ask)().await?;
-        let _turn = self.engine.turn().await;
         match step {
             Next::SetAside(id) => self.rename(&id, &next::aside(&self.spec.name)).await,
             Next::Drop(id) => self.remove(&id).await,
@@ -299,7 +298,7 @@ impl Converge<'_> {
             .tail(&LOG_LINES.to_string())
             .build();
         let mut said = Vec::new();
-        let mut log = std::pin::pin!(self.engine.docker.logs(id, Some(options)));
+        let mut log = std::pin::pin!(self.engine.lasting.logs(id, Some(options)));
         while let Some(Ok(part)) = log.next().await {
             said.extend_from_slice(&part.into_bytes());
             if said.len() > LOG_MAX_BYTES {
@@ -429,7 +428,6 @@ impl Engine {
 
     /// Returns a container as far as the next step depends on it.
     pub(super) async fn there(&self, name: &str) -> Result<Option<There>, EngineError> {
-        let _turn = self.turn().await;
         let inspected = match self
             .docker
             .inspect_container(name, None::<InspectContainerOptions>)

@@ -22,7 +22,6 @@ const SILENCE: Duration = Duration::from_secs(600);
 impl Engine {
     /// Returns the id of an image that is on the host.
     pub(super) async fn image_id(&self, reference: &str) -> Result<String, EngineError> {
-        let _turn = self.turn().await;
         match self
             .docker
             .inspect_image(reference)
@@ -56,7 +55,7 @@ impl Engine {
         if let Some(platform) = platform {
             options = options.platform(platform);
         }
-        let patient = self.patient(PULL_BEGINS);
+        let patient = self.lasting.clone().with_timeout(PULL_BEGINS);
         let mut layers = std::pin::pin!(patient.create_image(Some(options.build()), None, login));
         loop {
             match tokio::time::timeout(SILENCE, layers.next()).await {
@@ -91,7 +90,6 @@ impl Engine {
     ) -> Result<String, EngineError> {
         let login = login.map(|login| credentials(name, login, fill)).transpose();
         let login = login.map_err(|error| EngineError::Odd(error.to_string()))?;
-        let _turn = self.turn().await;
         let said = self.docker.inspect_registry_image(name, login).await?;
         let digest = said.descriptor.digest.unwrap_or_default();
         match is_digest(&digest) {

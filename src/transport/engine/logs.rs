@@ -82,7 +82,6 @@ impl Engine {
     }
 
     async fn find(&self, probe: &ContainerProbe) -> Result<Option<ContainerInspectResponse>, EngineError> {
-        let _turn = self.turn().await;
         let options = ListContainersOptionsBuilder::default().all(true).build();
         let all = self.docker.list_containers(Some(options)).await?;
         let all: Vec<Listed> = all.into_iter().map(Listed::from).collect();
@@ -116,7 +115,7 @@ impl Engine {
             .since(i32::try_from(secs).unwrap_or(i32::MAX))
             .tail(&tail.map_or_else(|| "all".to_owned(), |lines| lines.to_string()))
             .build();
-        let mut log = std::pin::pin!(self.docker.logs(id, Some(options)));
+        let mut log = std::pin::pin!(self.lasting.logs(id, Some(options)));
         let mut stdout = Lines::new(Output::Stdout);
         let mut stderr = Lines::new(Output::Stderr);
         while let Some(part) = log.next().await {

@@ -1,6 +1,7 @@
 //! A host's Docker engine, over the connection that the host has already: no second login, no port of its own.
 
 mod act;
+mod channels;
 mod converge;
 mod create;
 mod image;
@@ -11,41 +12,39 @@ mod network;
 mod next;
 mod one_off;
 mod one_off_next;
+mod scene;
+mod traffic;
+mod version;
 mod wire;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::errors::Error;
 use bollard::{BollardRequest, Docker};
-use futures_util::future::BoxFuture;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use hyper::Response;
+use hyper::body::Incoming;
 
 use super::shell::Shell;
+use channels::{Channels, passed_on};
+use version::{NEWEST, OLDEST};
 use wire::Wire;
 
 pub(in crate::transport) use act::Means;
 pub(in crate::transport) use converge::ConvergeError;
 pub use look::EngineReads;
 pub(in crate::transport) use look::{Asked, EngineVeil};
+pub use traffic::Traffic;
 
-/// The oldest interface that is spoken: Docker 20.10.
-const OLDEST: (usize, usize) = (1, 41);
-/// The newest that is known.
-const NEWEST: (usize, usize) = (1, 53);
-/// How many streams are kept open beside each other.
-const STREAMS_MAX: usize = 4;
-/// How many requests are under way at once.
-const REQUESTS_MAX: usize = 8;
 /// The longest wait for the head of an answer, in seconds. Pulls and stops have their own.
 const ANSWER_SECS: u64 = 120;
 
 /// The engine of one host.
 pub(super) struct Engine {
+    channels: Arc<Channels>,
     docker: Docker,
-    under_way: Semaphore,
+    /// The same, for answers that take long: each has a channel of its own.
+    lasting: Docker,
 }
 
 /// Why an engine did not do what it was asked.
@@ -59,9 +58,24 @@ pub(super) enum EngineError {
     NoAnswer(String),
     /// It is too old.
     #[error(
-        "its Docker engine speaks version {0} of the interface, and 1.41 (Docker 20.10) is the oldest that will do"
+        "its Docker engine is too old: Docker {engine} speaks version {speaks} of the interface, and {OLDEST} (Docker 20.10) is the oldest that will do"
     )]
-    TooOld(String),
+    TooOld {
+        /// Its own version.
+        engine: String,
+        /// The newest of the interface that it speaks.
+        speaks: String,
+    },
+    /// It no longer speaks what is known here.
+    #[error(
+        "its Docker engine is too new: Docker {engine} speaks versions of the interface from {speaks} on, and {NEWEST} is the newest that is known here; a newer muster is needed"
+    )]
+    TooNew {
+        /// Its own version.
+        engine: String,
+        /// The oldest of the interface that it speaks.
+        speaks: String,
+    },
     /// It said no.
     #[error("{message}")]
     Refused {
@@ -90,12 +104,13 @@ impl From<Error> for EngineError {
                 status: status_code,
                 message,
             },
-            Error::HyperLegacyError { .. } if text.contains(wire::NOT_INSTALLED) => Self::NotInstalled,
-            Error::HyperLegacyError { .. } | Error::RequestTimeoutError => Self::NoAnswer(text),
+            Error::RequestTimeoutError => Self::NoAnswer(text),
             Error::DockerStreamError { error } => Self::Refused {
                 status: 500,
                 message: error,
             },
+            // What our own channels said.
+            Error::IOError { err } => err.downcast::<Self>().unwrap_or(Self::Odd(text)),
             _ => Self::Odd(text),
         }
     }
@@ -116,44 +131,27 @@ impl Engine {
     /// # Errors
     /// [`EngineError`].
     pub(super) async fn open(shell: Arc<dyn Shell>) -> Result<Self, EngineError> {
-        let mut builder = Client::builder(TokioExecutor::new());
-        builder.pool_max_idle_per_host(STREAMS_MAX);
-        let client = Arc::new(builder.build(Wire::new(shell)));
-        let version: Arc<OnceLock<String>> = Arc::default();
-        let agreed = Arc::clone(&version);
-        let send = move |request: BollardRequest| -> BoxFuture<'static, Result<_, Error>> {
-            let (client, agreed) = (Arc::clone(&client), Arc::clone(&agreed));
-            Box::pin(async move {
-                let request = versioned(request, agreed.get())?;
-                Ok(client.request(request).await?)
-            })
-        };
-        let docker = Docker::connect_with_custom_transport(
-            send,
-            Some("http://docker"),
-            ANSWER_SECS,
-            bollard::API_DEFAULT_VERSION,
-        )?;
-        let engine = Self {
+        let channels = Arc::new(Channels::new(Wire::new(shell)));
+        channels.greet().await?;
+        let (kept, alone) = (Arc::clone(&channels), Arc::clone(&channels));
+        let docker = client(move |request: BollardRequest| {
+            let channels = Arc::clone(&kept);
+            async move { channels.request(request).await.map_err(passed_on) }
+        })?;
+        let lasting = client(move |request: BollardRequest| {
+            let channels = Arc::clone(&alone);
+            async move { channels.request_alone(request).await.map_err(passed_on) }
+        })?;
+        Ok(Self {
+            channels,
             docker,
-            under_way: Semaphore::new(REQUESTS_MAX),
-        };
-        let said = engine.docker.version().await?.api_version.unwrap_or_default();
-        let spoken = numbers(&said).ok_or_else(|| EngineError::Odd(format!("its version is `{said}`")))?;
-        if spoken < OLDEST {
-            return Err(EngineError::TooOld(said));
-        }
-        let (major, minor) = spoken.min(NEWEST);
-        let _ = version.set(format!("v{major}.{minor}"));
-        Ok(engine)
+            lasting,
+        })
     }
 
-    /// Waits until one more request may be sent.
-    async fn turn(&self) -> SemaphorePermit<'_> {
-        self.under_way
-            .acquire()
-            .await
-            .expect("nobody closes the semaphore")
+    /// Says how much went over to it.
+    pub(super) fn traffic(&self) -> Traffic {
+        self.channels.traffic()
     }
 
     /// Returns a client whose answers may take longer to begin.
@@ -162,22 +160,15 @@ impl Engine {
     }
 }
 
-/// Puts the version into a request's path, where bollard leaves it out.
-fn versioned(request: BollardRequest, version: Option<&String>) -> Result<BollardRequest, Error> {
-    let (mut head, body) = request.into_parts();
-    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-    if let Some(version) = version
-        && !path.starts_with("/v1.")
-    {
-        let uri = format!("http://docker/{version}{path}");
-        head.uri = uri.parse().map_err(|error| Error::IOError {
-            err: std::io::Error::other(format!("{uri}: {error}")),
-        })?;
-    }
-    Ok(BollardRequest::from_parts(head, body))
-}
-
-fn numbers(version: &str) -> Option<(usize, usize)> {
-    let (major, minor) = version.split_once('.')?;
-    Some((major.parse().ok()?, minor.parse().ok()?))
+fn client<F, S>(send: S) -> Result<Docker, Error>
+where
+    S: Fn(BollardRequest) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<Response<Incoming>, Error>> + Send + 'static,
+{
+    Docker::connect_with_custom_transport(
+        send,
+        Some("http://docker"),
+        ANSWER_SECS,
+        bollard::API_DEFAULT_VERSION,
+    )
 }

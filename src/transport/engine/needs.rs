@@ -59,7 +59,6 @@ impl Engine {
             .all(true)
             .filters(&HashMap::from([("label".to_owned(), labels)]))
             .build();
-        let _turn = self.turn().await;
         let found = self.docker.list_containers(Some(options)).await?;
         let is_aside = |name: &String| name.ends_with(&next::aside(""));
         let mut states = Vec::new();

@@ -61,11 +61,9 @@ impl RunOnce<'_> {
             match &step {
                 Step::Create => {
                     let image = engine.image_id(&spec.image).await?;
-                    let _turn = engine.turn().await;
                     self.make.create(&Scene::default(), &image).await?;
                 }
                 Step::Start(id) => {
-                    let _turn = engine.turn().await;
                     self.make.start(id).await?;
                     is_tried = true;
                 }
@@ -122,7 +120,6 @@ impl RunOnce<'_> {
 impl Engine {
     /// Returns how a container stands, if it is there.
     async fn state(&self, id: &str) -> Result<Option<State>, EngineError> {
-        let _turn = self.turn().await;
         let inspected = self
             .docker
             .inspect_container(id, None::<InspectContainerOptions>)

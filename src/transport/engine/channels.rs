@@ -1,4 +1,4 @@
-//! Few channels to one engine, each kept for one request after another. A label of a version stands in each path.
+//! Few channels to one engine, each kept for one request after another. The version that was agreed upon stands in each path.
 
 use std::sync::Mutex;
 
@@ -146,6 +146,12 @@ impl Channels {
     /// Takes a place: one whose channel waits for nothing, else an empty one, else whichever is ready first.
     fn place(&self) -> Place<'_> {
         let mut places = self.places.lock().expect("nothing panics under it");
+        for place in places.iter_mut() {
+            if place.as_ref().is_some_and(SendRequest::is_closed) {
+                *place = None;
+                self.forget_version();
+            }
+        }
         let idle = |place: &Option<Channel>| place.as_ref().is_some_and(SendRequest::is_ready);
         let at = places
             .iter()
@@ -164,6 +170,7 @@ impl Channels {
             if kept.ready().await.is_ok() {
                 return Ok(kept);
             }
+            // It was lost while its last answer was read.
             self.forget_version();
         }
         self.open().await

@@ -17,6 +17,7 @@ use crate::model::id::{HostId, ResourceKey, RunId};
 use crate::model::manifest::{ManifestState, Owned};
 use crate::model::observation::{Answer, Facts, Machine};
 use crate::model::op::{Op, Probe};
+use crate::model::pulling::Pulling;
 use crate::model::redaction::Redaction;
 use crate::model::registry::Placed;
 use crate::model::secret::{Secret, SecretSource};
@@ -143,6 +144,11 @@ pub trait Transport: Send + Sync {
         check: &'a Check,
         deadline: Duration,
     ) -> BoxFuture<'a, Result<Said, ReachError>>;
+
+    /// Waits for word of how far some pull has come. A transport that tells of none waits for ever.
+    fn pulling(&self) -> BoxFuture<'_, Pulling> {
+        Box::pin(std::future::pending())
+    }
 
     /// Closes the connection to a host that is no longer needed.
     fn close<'a>(&'a self, host: &'a HostId) -> BoxFuture<'a, ()>;

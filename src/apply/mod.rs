@@ -14,6 +14,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::model::event::{Event, RunOutcome, Task};
 use crate::model::id::{HostId, ResourceId, RunId};
 use crate::model::plan::Plan;
+use crate::model::pulling::Pulling;
 use crate::ports::{HookError, HookSaid, Ports, Secrets};
 use crate::rollout::Rollout;
 use crate::store::StoreError;
@@ -100,6 +101,8 @@ pub trait Progress {
     fn started(&mut self, at: jiff::Timestamp, task: &Task);
     /// Something came of it.
     fn happened(&mut self, at: jiff::Timestamp, event: &Event);
+    /// A pull has come further. It stands in no journal.
+    fn pulling(&mut self, _at: jiff::Timestamp, _pulling: &Pulling) {}
 }
 
 /// Why a run broke off without an end in its journal. It can be resumed.
@@ -207,6 +210,7 @@ struct Drive<'d, 'p> {
 impl<'d, 'p> Drive<'d, 'p> {
     async fn walk(&mut self, began: Event, interrupts: &mut UnboundedReceiver<()>) -> Result<(), DriveError> {
         let crew = self.crew;
+        let transport = &self.run.ports.transport;
         let renewing = crew.claims.renew();
         tokio::pin!(renewing);
         self.feed(began)?;
@@ -225,6 +229,10 @@ impl<'d, 'p> Drive<'d, 'p> {
                 }
                 never = &mut renewing => match never {},
                 Some(()) = self.partings.next() => {}
+                // Before the task that it belongs to ends.
+                pulling = transport.pulling() => {
+                    self.progress.pulling(self.run.ports.clock.now(), &pulling);
+                }
                 Some(events) = self.tasks.next() => {
                     for event in events {
                         self.feed(event)?;

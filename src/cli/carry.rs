@@ -19,6 +19,7 @@ use crate::model::hook::Hook;
 use crate::model::id::{HostId, PlanId, RunId};
 use crate::model::op::Op;
 use crate::model::plan::{Basis, Plan};
+use crate::model::pulling::Pulling;
 use crate::model::secret::SecretSource;
 use crate::model::target::{Sudo, Target};
 use crate::ports::{Ports, Secrets};
@@ -277,6 +278,10 @@ impl apply::Progress for Told<'_> {
             .into_iter()
             .for_each(|(host, lineage)| drop(self.lineages.insert(host, lineage)));
         self.progress.event(at, event);
+    }
+
+    fn pulling(&mut self, at: jiff::Timestamp, pulling: &Pulling) {
+        self.progress.pulling(at, pulling);
     }
 }
 

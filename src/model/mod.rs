@@ -29,6 +29,7 @@ pub mod observation;
 pub mod op;
 mod op_text;
 pub mod plan;
+pub mod pulling;
 pub mod quantity;
 pub mod redaction;
 pub mod registry;

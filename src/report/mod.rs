@@ -9,6 +9,7 @@ pub mod escape;
 pub mod history;
 pub mod line;
 pub mod lock;
+mod pace;
 pub mod plan;
 pub mod progress;
 pub mod rehearsal;

@@ -13,6 +13,7 @@ use crate::model::gate::Gate;
 use crate::model::hook::HookId;
 use crate::model::id::{HostId, ResourceId, RunId};
 use crate::model::plan::Plan;
+use crate::model::pulling::Pulling;
 use crate::model::wave::WaveKind;
 
 /// A run as it is told.
@@ -143,6 +144,12 @@ impl<'p> Narration<'p> {
             }
             Event::Ended { outcome } => self.summary(at, outcome),
         }
+    }
+
+    /// Tells how far a pull has come.
+    pub fn pulling(&self, at: Timestamp, pulling: &Pulling) -> Vec<Line> {
+        let text = format!("pulls {}: {}", pulling.image, pulling.layers);
+        vec![self.line(at, Tone::Muted, Some(&pulling.host), &text)]
     }
 
     fn hook_said(

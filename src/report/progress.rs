@@ -14,10 +14,12 @@ use serde_json::json;
 use super::escape;
 use super::line::{Line, Tone};
 use super::narration::Narration;
+use super::pace::Pace;
 use super::plan::JSON_FORMAT;
 use crate::model::event::{Event, GateId, Task};
 use crate::model::id::{HostId, ResourceId, RunId};
 use crate::model::plan::Plan;
+use crate::model::pulling::Pulling;
 
 /// How a run is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +42,7 @@ pub struct Progress<'p> {
     telling: Telling,
     out: Box<dyn Write + Send + 'p>,
     live: Option<Live>,
+    pace: Pace,
 }
 
 impl<'p> Progress<'p> {
@@ -54,6 +57,7 @@ impl<'p> Progress<'p> {
             telling,
             out,
             live,
+            pace: Pace::default(),
         }
     }
 
@@ -81,6 +85,28 @@ impl<'p> Progress<'p> {
             Telling::Json => self.object(at, event),
             Telling::Quiet if !is_end => self.say_what_matters(&lines),
             Telling::Live | Telling::Plain | Telling::Quiet => self.say(&lines),
+        }
+    }
+
+    /// Tells how far a pull has come: in the host's live line, or in a line of its own now and then.
+    pub fn pulling(&mut self, at: Timestamp, pulling: &Pulling) {
+        match (&mut self.live, self.telling) {
+            (Some(live), _) => live.pulling(pulling),
+            (None, Telling::Quiet) => {}
+            (None, _) if !self.pace.passes(at, pulling) => {}
+            (None, Telling::Json) => {
+                let mut object = json!({ "type": "pulling", "at": at });
+                if let (Some(object), Ok(serde_json::Value::Object(said))) =
+                    (object.as_object_mut(), serde_json::to_value(pulling))
+                {
+                    object.extend(said);
+                }
+                self.write(&format!("{}\n", escape::json(&object.to_string())));
+            }
+            (None, Telling::Live | Telling::Plain) => {
+                let lines = self.narration.pulling(at, pulling);
+                self.say(&lines);
+            }
         }
     }
 
@@ -125,6 +151,10 @@ impl<'p> Progress<'p> {
             "{}\n",
             escape::json(&json!({ "type": "event", "at": at, "event": event }).to_string())
         ));
+        self.write(&text);
+    }
+
+    fn write(&mut self, text: &str) {
         drop(
             self.out
                 .write_all(text.as_bytes())
@@ -218,6 +248,14 @@ impl Live {
             | Event::Unmade { .. }
             | Event::HookSaid { .. }
             | Event::Interrupted => {}
+        }
+    }
+
+    /// Only where the host has a line already: word may come when its pull is over.
+    fn pulling(&self, pulling: &Pulling) {
+        if let Some(bar) = self.hosts.get(&pulling.host) {
+            let text = format!("pulls {}: {}", pulling.image, pulling.layers);
+            bar.set_message(escape::controls(&text));
         }
     }
 

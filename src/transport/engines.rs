@@ -13,6 +13,7 @@ use crate::model::engine::{EngineOp, EngineProbe};
 use crate::model::id::{HostId, ResourceKey};
 use crate::model::observation::Answer;
 use crate::model::op::{Op, Probe};
+use crate::model::pulling::Pulling;
 use crate::model::redaction::Redaction;
 use crate::model::registry::{Placed, registry_of};
 use crate::ports::{
@@ -123,10 +124,18 @@ impl FleetTransport {
             })
         };
         let fill = |body: &Body| perform::fill(body, self.secrets());
+        let tell = |image: &str, layers| {
+            self.pulls().tell(Pulling {
+                host: host.clone(),
+                image: image.to_owned(),
+                layers,
+            });
+        };
         let means = Means {
             run: call.fence.run.as_str(),
             fill: &fill,
             ask: &ask,
+            tell: &tell,
         };
         let acted = engine.act(op, &means);
         match tokio::time::timeout_at(ends_at, acted).await {

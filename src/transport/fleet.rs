@@ -15,6 +15,7 @@ use crate::model::manifest::{ManifestState, Owned};
 use crate::model::manifest_text;
 use crate::model::observation::Machine;
 use crate::model::op::Probe;
+use crate::model::pulling::Pulling;
 use crate::model::target::{self, Target};
 use crate::ports::{
     Arming, Call, Ended, Exec, Fence, Hear, LockError, LockRequest, LookReply, LookRequest, Order, Outcome,
@@ -549,6 +550,10 @@ pub(super) enum Retry {
 }
 
 impl Transport for FleetTransport {
+    fn pulling(&self) -> BoxFuture<'_, Pulling> {
+        Box::pin(self.pulls.told())
+    }
+
     fn look<'a>(
         &'a self,
         host: &'a HostId,

@@ -1,8 +1,10 @@
 //! A real registry, at the address by which the hosts of fleets find this machine.
 
-use std::net::{TcpListener, TcpStream};
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::fleet::Fleet;
@@ -60,6 +62,35 @@ impl Registry {
         }
     }
 
+    /// Starts one that gives everybody together so many bytes a second, whatever they push.
+    pub fn start_slow(bytes_per_sec: u64) -> Self {
+        let mut registry = Self::start(None);
+        let gate = TcpListener::bind((gateway(), 0)).expect("a free port");
+        let behind = std::mem::replace(
+            &mut registry.name,
+            gate.local_addr().expect("an address").to_string(),
+        );
+        let turn = Arc::new(Mutex::new(()));
+        std::thread::spawn(move || {
+            // It ends with the test, as the pulls do that pass it.
+            for client in gate.incoming().flatten() {
+                let (Ok(server), turn) = (TcpStream::connect(&behind), Arc::clone(&turn)) else {
+                    continue;
+                };
+                let there = (client.try_clone(), server.try_clone());
+                let (Ok(mut from), Ok(mut to)) = there else {
+                    continue;
+                };
+                std::thread::spawn(move || {
+                    drop(std::io::copy(&mut from, &mut to));
+                    drop(to.shutdown(Shutdown::Write));
+                });
+                std::thread::spawn(move || trickle(server, client, bytes_per_sec, &turn));
+            }
+        });
+        registry
+    }
+
     /// Lets a host's engine speak with it without TLS.
     pub fn admit(&self, fleet: &Fleet, host: &str) {
         fleet.sh(
@@ -81,6 +112,20 @@ impl Registry {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Passes bytes on, slowly: whoever holds the turn sends a tenth of what is due in a second, and waits for as long.
+fn trickle(mut from: TcpStream, mut to: TcpStream, bytes_per_sec: u64, turn: &Mutex<()>) {
+    let mut part = vec![0; usize::try_from(bytes_per_sec / 10).expect("it is small")];
+    while let Ok(read @ 1..) = from.read(&mut part) {
+        let _turn = turn.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if to.write_all(&part[..read]).is_err() {
+            break;
+        }
+        let due = Duration::from_secs(1).mul_f64(read as f64 / bytes_per_sec as f64);
+        std::thread::sleep(due);
+    }
+    drop(to.shutdown(Shutdown::Both));
 }
 
 impl Drop for Registry {

@@ -12,6 +12,7 @@ use crate::model::container::ContainerSpec;
 use crate::model::engine::{EngineOp, Login};
 use crate::model::inspected::Effect;
 use crate::model::network::{NetworkSpec, Subnet};
+use crate::model::pulling::LayersDone;
 use crate::model::registry::{HUB, registry_of};
 use crate::model::volume::VolumeSpec;
 
@@ -22,6 +23,9 @@ use super::{Engine, EngineError};
 /// Fills secrets in.
 pub(in crate::transport) type Fill<'a> = &'a (dyn Fn(&Body) -> Result<String, HoleError> + Send + Sync);
 
+/// Hears of an image how far its layers have come.
+pub(in crate::transport) type Tell<'a> = dyn Fn(&str, LayersDone) + Send + Sync + 'a;
+
 /// What ops are done with.
 pub(in crate::transport) struct Means<'a> {
     /// The run.
@@ -30,6 +34,8 @@ pub(in crate::transport) struct Means<'a> {
     pub fill: Fill<'a>,
     /// Asks the host's guard before each change.
     pub ask: &'a Ask<'a>,
+    /// Tells how far a pull has come.
+    pub tell: &'a Tell<'a>,
 }
 
 impl Engine {
@@ -54,7 +60,7 @@ impl Engine {
                     .map(|login| credentials(image, login, means.fill).map_err(unfilled))
                     .transpose()?;
                 (means.ask)().await?;
-                Ok(self.pull(image, platform.as_deref(), login).await?)
+                Ok(self.pull(image, platform.as_deref(), login, means.tell).await?)
             }
             EngineOp::Container {
                 spec,

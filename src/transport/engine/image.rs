@@ -6,18 +6,22 @@ use std::time::Duration;
 use bollard::auth::DockerCredentials;
 use bollard::query_parameters::{CreateImageOptionsBuilder, ListContainersOptionsBuilder};
 use futures_util::StreamExt as _;
+use tokio::time::Instant;
 
 use crate::model::container::{LABEL_ONEOFF, LABEL_PROJECT, LABEL_SERVICE};
 use crate::model::engine::Login;
 use crate::model::registry::is_digest;
 
-use super::act::{Fill, credentials};
+use super::act::{Fill, Tell, credentials};
+use super::layers::Layers;
 use super::{Engine, EngineError};
 
 /// How long a registry may take to begin.
 const PULL_BEGINS: Duration = Duration::from_secs(300);
 /// How long a pull may say nothing. Layers that are unpacked say nothing for long.
 const SILENCE: Duration = Duration::from_secs(600);
+/// How often it is told how far a pull has come, at most. Engines say more than ten lines a second.
+const TELL_EVERY: Duration = Duration::from_millis(500);
 
 impl Engine {
     /// Returns the id of an image that is on the host.
@@ -46,6 +50,7 @@ impl Engine {
         reference: &str,
         platform: Option<&str>,
         login: Option<DockerCredentials>,
+        tell: &Tell<'_>,
     ) -> Result<(), EngineError> {
         let (name, tag) = parts(reference);
         let mut options = CreateImageOptionsBuilder::default().from_image(name);
@@ -56,10 +61,17 @@ impl Engine {
             options = options.platform(platform);
         }
         let patient = self.lasting.clone().with_timeout(PULL_BEGINS);
-        let mut layers = std::pin::pin!(patient.create_image(Some(options.build()), None, login));
+        let mut told = std::pin::pin!(patient.create_image(Some(options.build()), None, login));
+        let mut layers = Layers::default();
+        let mut told_at: Option<Instant> = None;
         loop {
-            match tokio::time::timeout(SILENCE, layers.next()).await {
+            match tokio::time::timeout(SILENCE, told.next()).await {
                 Ok(Some(Ok(said))) => {
+                    layers.take(&said);
+                    if told_at.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+                        told_at = Some(Instant::now());
+                        tell(reference, layers.done());
+                    }
                     if let Some(message) = said.error_detail.and_then(|detail| detail.message) {
                         return Err(EngineError::Refused { status: 500, message });
                     }
@@ -75,7 +87,9 @@ impl Engine {
             }
         }
         // A pull that was cut short may end without an error.
-        self.image_id(reference).await.map(drop)
+        self.image_id(reference).await?;
+        tell(reference, layers.done());
+        Ok(())
     }
 
     /// Asks a registry for the digest that a name means now.

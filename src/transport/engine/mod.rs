@@ -5,6 +5,7 @@ mod channels;
 mod converge;
 mod create;
 mod image;
+mod layers;
 mod logs;
 mod look;
 mod needs;

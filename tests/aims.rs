@@ -160,6 +160,35 @@ fn excluding_what_a_wanted_thing_needs_holds_it() {
     assert!(limited(&mut fleet(), &[], &["file[/etc/motd]"]).held.is_empty());
 }
 
+/// A file whose change wipes a second, whose loss wipes a third: nothing of it is done without the rest.
+#[test]
+fn what_would_wipe_what_is_left_out_is_held() {
+    for out in ["file[/run/a]", "file[/run/b]"] {
+        let mut fleet = Pretend::new(&["h1"]);
+        let wiping = fleet.declare("h1", file("/etc/a.toml", "new\n"));
+        fleet.says("h1", &wiping, file_answer("old\n"));
+        fleet.owns("h1", &file("/etc/a.toml", "old\n"), Origin::Made);
+        let mut former = wiping;
+        for path in ["/run/a", "/run/b"] {
+            let mut lost = file(path, "x\n");
+            lost.needs.insert(former.on(&host("h1")));
+            lost.loses_on.insert(former.on(&host("h1")));
+            let key = fleet.declare("h1", lost.clone());
+            fleet.says("h1", &key, file_answer("x\n"));
+            fleet.owns("h1", &lost, Origin::Made);
+            former = key;
+        }
+        assert_eq!(fleet.plan().changes.len(), 3, "the change wipes both");
+        let plan = limited(&mut fleet, &[], &[out]);
+        assert!(plan.changes.is_empty(), "{:?}", changes(&plan));
+        assert!(
+            plan.held.iter().any(|held| matches!(&held.why, HeldWhy::Wipes(_))),
+            "{:?}",
+            plan.held
+        );
+    }
+}
+
 #[test]
 fn a_service_that_keeps_what_it_read_is_named() {
     let mut fleet = Pretend::new(&["h1"]);

@@ -32,6 +32,7 @@ pub(super) struct Work<'a> {
     down: BTreeSet<HostId>,
     notes: Vec<Note>,
     aimed: Option<Aimed>,
+    wanted: Option<aim::Wanted>,
 }
 
 impl<'a> Work<'a> {
@@ -56,6 +57,7 @@ impl<'a> Work<'a> {
             down: BTreeSet::new(),
             notes: Vec::new(),
             aimed: None,
+            wanted: None,
         }
     }
 
@@ -170,7 +172,8 @@ impl<'a> Work<'a> {
         self.diffs.get(&id.host)?.changes.get(&id.key)
     }
 
-    /// What a change wipes is planned anew as if absent, in the same plan, so that the second plan stays empty.
+    /// What a change wipes is planned anew as if absent, in the same plan, so that the second plan stays empty. What was left out is
+    /// not, and holds what would wipe it.
     pub(super) fn replan_what_is_lost(&mut self) {
         let losing: Vec<(ResourceId, &Entry)> = self
             .input
@@ -191,7 +194,12 @@ impl<'a> Work<'a> {
                 let is_absent = self
                     .change(id)
                     .is_some_and(|change| change.action == Action::Create);
-                if !lost_on.is_empty() && !is_absent && self.diffs.contains_key(&id.host) {
+                if lost_on.is_empty() || !self.diffs.contains_key(&id.host) {
+                    continue;
+                }
+                if self.is_left_out(id) {
+                    self.hold_left_out(id.clone());
+                } else if !is_absent {
                     self.compare_one(id, entry, &lost_on);
                     is_settled = false;
                 }

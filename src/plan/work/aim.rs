@@ -12,7 +12,8 @@ use crate::model::plan::{Held, HeldWhat, HeldWhy, Note};
 use super::Work;
 
 /// What is in the plan: what was aimed at, and what comes along.
-struct Wanted {
+#[derive(Default)]
+pub(super) struct Wanted {
     ids: BTreeSet<ResourceId>,
     along: BTreeMap<ResourceId, Along>,
     excluded: BTreeSet<ResourceId>,
@@ -32,16 +33,40 @@ impl Work<'_> {
         }
         let changes_in_all = self.diffs.values().map(|diff| diff.changes.len()).sum();
         let wanted = self.wanted()?;
-        self.hold_what_is_left_out(&wanted);
+        let missed = self.missed(&wanted);
         self.note_stale_consumers(&wanted);
         self.drop_the_rest(&wanted);
         self.aimed = Some(Aimed {
             targets: self.input.aims.targets.clone(),
             excludes: self.input.aims.excludes.clone(),
-            along: wanted.along,
+            along: wanted.along.clone(),
             changes_in_all,
         });
+        self.wanted = Some(wanted);
+        missed.into_iter().for_each(|id| self.hold_left_out(id));
         Ok(())
+    }
+
+    /// Says whether a resource was left out of the plan.
+    pub(super) fn is_left_out(&self, id: &ResourceId) -> bool {
+        self.wanted.as_ref().is_some_and(|wanted| !wanted.ids.contains(id))
+    }
+
+    /// Holds what was left out, so that what rests on it or would wipe it is held too.
+    pub(super) fn hold_left_out(&mut self, id: ResourceId) {
+        let is_excluded = self.wanted.as_ref().is_some_and(|wanted| wanted.excluded.contains(&id));
+        let why = match is_excluded {
+            true => "left out by `--exclude`",
+            false => "left out by `--target`",
+        };
+        if let Some(diff) = self.diffs.get_mut(&id.host) {
+            diff.changes.remove(&id.key);
+            diff.seen.remove(&id.key);
+            let what = HeldWhat::Resource(id);
+            diff.held.retain(|held| held.what != what);
+            let why = HeldWhy::LeftOut(why.to_owned());
+            diff.held.push(Held { what, why });
+        }
     }
 
     /// Keeps of what comes along only what the finished plan changes.
@@ -215,8 +240,8 @@ impl Work<'_> {
         wanted
     }
 
-    /// Holds what would change and is left out where a wanted change rests on it.
-    fn hold_what_is_left_out(&mut self, wanted: &Wanted) {
+    /// Returns what would change and is left out, though a wanted change rests on it.
+    fn missed(&self, wanted: &Wanted) -> BTreeSet<ResourceId> {
         let changes = |id: &ResourceId| self.change(id).is_some();
         let is_out = |id: &ResourceId| !wanted.ids.contains(id);
         let desired = self.input.desired.iter();
@@ -243,21 +268,7 @@ impl Work<'_> {
             .filter(|(id, _)| !is_out(id))
             .flat_map(|(_, users)| users)
             .filter(|user| is_out(user) && changes(user));
-        let left_out: BTreeSet<ResourceId> = needed.chain(wiped.map(|(id, _)| id)).chain(standing).collect();
-        for id in left_out {
-            let why = match wanted.excluded.contains(&id) {
-                true => "left out by `--exclude`",
-                false => "left out by `--target`",
-            };
-            if let Some(diff) = self.diffs.get_mut(&id.host) {
-                diff.changes.remove(&id.key);
-                diff.seen.remove(&id.key);
-                let what = HeldWhat::Resource(id);
-                diff.held.retain(|held| held.what != what);
-                let why = HeldWhy::LeftOut(why.to_owned());
-                diff.held.push(Held { what, why });
-            }
-        }
+        needed.chain(wiped.map(|(id, _)| id)).chain(standing).collect()
     }
 
     /// Says which services go on with what they have, though this plan changes what they read at their start.

@@ -182,7 +182,9 @@ fn what_would_wipe_what_is_left_out_is_held() {
         let plan = limited(&mut fleet, &[], &[out]);
         assert!(plan.changes.is_empty(), "{:?}", changes(&plan));
         assert!(
-            plan.held.iter().any(|held| matches!(&held.why, HeldWhy::Wipes(_))),
+            plan.held
+                .iter()
+                .any(|held| matches!(&held.why, HeldWhy::Wipes(_))),
             "{:?}",
             plan.held
         );

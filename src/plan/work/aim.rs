@@ -49,12 +49,17 @@ impl Work<'_> {
 
     /// Says whether a resource was left out of the plan.
     pub(super) fn is_left_out(&self, id: &ResourceId) -> bool {
-        self.wanted.as_ref().is_some_and(|wanted| !wanted.ids.contains(id))
+        self.wanted
+            .as_ref()
+            .is_some_and(|wanted| !wanted.ids.contains(id))
     }
 
     /// Holds what was left out, so that what rests on it or would wipe it is held too.
     pub(super) fn hold_left_out(&mut self, id: ResourceId) {
-        let is_excluded = self.wanted.as_ref().is_some_and(|wanted| wanted.excluded.contains(&id));
+        let is_excluded = self
+            .wanted
+            .as_ref()
+            .is_some_and(|wanted| wanted.excluded.contains(&id));
         let why = match is_excluded {
             true => "left out by `--exclude`",
             false => "left out by `--target`",

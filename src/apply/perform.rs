@@ -17,7 +17,8 @@ use super::verify::{self, Means, Outputs};
 
 impl Crew<'_, '_> {
     /// Performs changes of one host that go together. `is_again` says that one of them began before: then the host is looked at first,
-    /// and what is as declared already is not done twice.
+    /// and what is as declared already is not done twice. What goes on where it broke off is done again in any case: that it looks as
+    /// declared does not say that it came to its end.
     pub(super) async fn apply(
         &self,
         host: &HostId,
@@ -32,12 +33,23 @@ impl Crew<'_, '_> {
         let mut events = Vec::new();
         let mut left = changes;
         if is_again {
-            let (settled, rest) = match self.look_again(host, &left).await {
-                Ok(outcome) => self.settle(host, &left, &outcome, &outputs, false, then).await,
-                Err(error) => return left.iter().map(|change| failed(change, &error)).collect(),
+            let seen: Vec<&Change> = left.iter().copied().filter(|change| !goes_on(change)).collect();
+            let then = if seen.len() == left.len() {
+                then
+            } else {
+                Then::Stay
             };
-            events.extend(settled);
-            left = rest.into_iter().map(|(change, _)| change).collect();
+            if !seen.is_empty() {
+                let (settled, rest) = match self.look_again(host, &seen).await {
+                    Ok(outcome) => self.settle(host, &seen, &outcome, &outputs, false, then).await,
+                    Err(error) => return left.iter().map(|change| failed(change, &error)).collect(),
+                };
+                events.extend(settled);
+                let is_left = |change: &&Change| {
+                    goes_on(change) || rest.iter().any(|(other, _)| other.target == change.target)
+                };
+                left.retain(is_left);
+            }
         }
         if !left.is_empty() {
             events.extend(self.apply_now(host, &left, &outputs, then).await);
@@ -302,6 +314,12 @@ impl Crew<'_, '_> {
             probes: probes(changes),
         })
     }
+}
+
+/// Says whether a change has an op that keeps account of how far it came.
+fn goes_on(change: &Change) -> bool {
+    let goes_on = |op: &Op| matches!(op, Op::Engine(op) if op.goes_on());
+    change.ops.iter().any(goes_on)
 }
 
 pub(super) fn probes(

@@ -93,6 +93,9 @@ fn only_exposed(settings: &Settings) -> BTreeSet<Port> {
 
 /// A container must run, and have been started after the last change of every rendered file that it sees.
 fn state(found: &mut Found, spec: &ContainerSpec, seen: &Inspected) {
+    if let Some(name) = &seen.predecessor {
+        found.text("predecessor", format!("{name} waits"), "gone");
+    }
     let state = &seen.state;
     let has_done = state.status == "exited" && state.exit_code == 0 && spec.settings.restart == Restart::No;
     if !state.is_running() {

@@ -60,6 +60,7 @@ pub const FIELDS: &[&str] = &[
     "userns_mode",
     "cgroup_parent",
     "runtime",
+    "predecessor",
     "state",
     "mounted",
     "started_with",
@@ -82,7 +83,7 @@ pub fn effect(change: &FieldChange) -> Effect {
     let field = change.field.as_str();
     let is_bounded = BOUNDS.contains(&field) && change.after != Shown::Nothing;
     match field {
-        "restart" => Effect::Update,
+        "predecessor" | "restart" => Effect::Update,
         _ if is_bounded => Effect::Update,
         "state" => Effect::Restart,
         _ if field.starts_with("mounted.") => Effect::Restart,

@@ -150,6 +150,23 @@ impl EngineOp {
         }
     }
 
+    /// Says whether it has steps after the one that makes things look as declared: a successor that proves itself, a predecessor
+    /// that goes, containers that are attached again. Once it began it is done again until it was seen to its end; that disturbs
+    /// nothing that it did before.
+    pub fn goes_on(&self) -> bool {
+        match self {
+            Self::Container { effect, .. } => *effect == Effect::Recreate,
+            Self::RemakeNetwork(_) => true,
+            Self::Pull { .. }
+            | Self::RemoveContainer(_)
+            | Self::Network(_)
+            | Self::RemoveNetwork(_)
+            | Self::Volume(_)
+            | Self::RemoveVolume(_)
+            | Self::RemoveImage(_) => false,
+        }
+    }
+
     /// Returns the longest that it may take, in seconds.
     pub fn patience_secs(&self) -> u64 {
         match self {

@@ -32,6 +32,10 @@ pub struct Inspected {
     pub settings: Settings,
     /// Whether it is up, and how it ended.
     pub state: State,
+    /// The name of the container before it, where a run that broke off set that aside and did not come to take it away. Filled in by
+    /// who looks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predecessor: Option<String>,
     /// Services of the same project by the ids of their containers: whose network, processes or memory it may share. Filled
     /// in by who looks.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -1,69 +1,13 @@
 //! Two at once: reservations, leases that end while their controller sleeps, holds, and commands of people.
 
-use std::io::Read as _;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::controller::{Controller, until};
 use crate::fleet::{Fleet, Project, Ran};
 
 /// A command that runs until it is let go, so that a run is at work for as long as a test wants.
 const WAITS: &str = "[[command]]\nname = \"wait\"\n\
     run = \"touch /run/began; while [ ! -e /run/go ]; do sleep 0.1; done; touch /srv/NAME\"\nprobe = \"test -e /srv/NAME\"\n";
-
-/// A controller at work.
-struct Controller(Child);
-
-impl Controller {
-    fn start(project: &Project<'_>, args: &[&str], who: &str) -> Self {
-        let mut command = project.command(args);
-        command
-            .env("USER", who)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        Self(command.spawn().expect("muster starts"))
-    }
-
-    /// Stops the process as a laptop's lid does, lets it go on, or asks it to end.
-    fn signal(&self, signal: &str) {
-        let pid = self.0.id().to_string();
-        let sent = Command::new("kill").args(["-s", signal, &pid]).status();
-        assert!(sent.expect("kill runs").success());
-    }
-
-    fn has_ended(&mut self) -> bool {
-        self.0.try_wait().expect("it can be asked").is_some()
-    }
-
-    fn end(mut self) -> Ran {
-        let (mut stdout, mut stderr) = (String::new(), String::new());
-        let out = self
-            .0
-            .stdout
-            .take()
-            .expect("it is piped")
-            .read_to_string(&mut stdout);
-        let err = self
-            .0
-            .stderr
-            .take()
-            .expect("it is piped")
-            .read_to_string(&mut stderr);
-        assert!(out.is_ok() && err.is_ok());
-        let code = self.0.wait().expect("it ends").code().unwrap_or(-1);
-        Ran { code, stdout, stderr }
-    }
-}
-
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(
-            start.elapsed() < Duration::from_secs(120),
-            "waited in vain until {what}"
-        );
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
 
 fn exists(fleet: &Fleet, host: &str, path: &str) -> bool {
     fleet.try_sh(host, &format!("test -e {path}")).status.success()

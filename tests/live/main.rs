@@ -3,6 +3,7 @@
 mod apply;
 #[path = "../docs/block.rs"]
 mod block;
+mod controller;
 mod deadman;
 mod docs;
 mod fence;

@@ -107,6 +107,7 @@ const CONTAINER: &[Field] = &[
     made("userns_mode", "--userns host"),
     made("cgroup_parent", "--cgroup-parent /hand"),
     made("runtime", "--runtime io.containerd.runc.v2"),
+    done("predecessor", "docker create --name $name.muster-old box:1"),
     done("state", "docker stop -t 0 $name"),
     Field {
         name: "mounted",
@@ -373,7 +374,7 @@ fn volume_that_differs_is_held_and_goes_only_where_that_is_said() {
 #[test]
 fn image_comes_again_where_a_hand_took_it_away_and_goes_only_where_that_is_said() {
     let fleet = Fleet::up_with_engines(1);
-    let registry = Registry::start(None);
+    let registry = Registry::start(&fleet, None);
     registry.admit(&fleet, "h1");
     let name = format!("{}/box:1", registry.name);
     fleet.sh(

@@ -4,20 +4,30 @@
 #[allow(dead_code)]
 mod fleet;
 
+#[path = "../live/controller.rs"]
+mod controller;
+
 mod bed;
+mod broken_pulls;
 mod calls;
 mod containers;
 mod drift;
 mod equal;
+mod killed;
 mod kinds;
 mod logs;
 mod module;
 mod old_tool;
 mod once;
+mod outages;
 mod pin;
 mod project;
 mod pulls;
+mod refusals;
 mod registry;
+mod toll;
+mod trial;
 mod turnstile;
+mod valve;
 mod versions;
 mod ways;

@@ -99,8 +99,7 @@ impl Engine {
                 if self.is_there(self.docker.inspect_network(&spec.name, None).await)? {
                     return Ok(());
                 }
-                (means.ask)().await?;
-                Ok(self.docker.create_network(network(spec)).await.map(drop)?)
+                self.make_network(network(spec), means).await
             }
             EngineOp::RemakeNetwork(spec) => self.remake_network(network(spec), means).await,
             EngineOp::RemoveNetwork(name) => {

@@ -105,9 +105,8 @@ impl Wanted<'_> {
             };
         }
         match (self.effect, &scene.aside) {
-            // Set aside by a run that broke off: what it had made since is not what is wanted now.
-            (_, Some(_)) if current.labels.contains_key(LABEL_RUN) => Next::Drop(id),
             (Effect::Recreate, None) => Next::SetAside(id),
+            // Set aside by a run that broke off: what it had made since is not what is wanted now.
             (Effect::Recreate, Some(_)) => Next::Drop(id),
             (Effect::Restart, _) => Next::Restart(id),
             (Effect::Update, _) => Next::Update(id),
@@ -375,6 +374,13 @@ mod tests {
             wanted(Effect::Update).next(&scene),
             Next::Update("old".to_owned())
         );
+        // Its predecessor is still there, and nothing of itself is to be made anew.
+        let left = Scene {
+            aside: Some(there("before", &[], "exited")),
+            ..scene
+        };
+        assert_eq!(wanted(Effect::Update).next(&left), Next::Update("old".to_owned()));
+        assert_eq!(wanted(Effect::Recreate).next(&left), Next::Drop("old".to_owned()));
     }
 
     #[test]

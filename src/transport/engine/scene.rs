@@ -17,7 +17,7 @@ use crate::model::engine::{ContainerProbe, EngineProbe};
 use crate::model::inspected::{EngineDefaults, Inspected};
 
 use super::look::{EngineReads, Listed, Prints, which};
-use super::{Engine, EngineError};
+use super::{Engine, EngineError, next};
 
 /// What the engine says of one thing, in its own JSON; nothing where there is none. The error is for people.
 pub(super) type Found = Result<Option<Value>, String>;
@@ -39,6 +39,8 @@ struct Containers {
     found: BTreeMap<ContainerProbe, String>,
     inspected: BTreeMap<String, Value>,
     peers: BTreeMap<String, BTreeMap<String, String>>,
+    /// The names of those that are set aside.
+    asides: BTreeSet<String>,
     defaults: EngineDefaults,
 }
 
@@ -119,6 +121,7 @@ impl Engine {
             found,
             inspected,
             peers: peers(&all),
+            asides: asides(&all),
             defaults: defaults(&info?),
         })
     }
@@ -171,7 +174,9 @@ impl Scene {
         let shows = |key: &str| probe.public_env.contains(key);
         let seen = (reads.container)(container, &runs.unwrap_or(Value::Null), &shows, print)?;
         let now = self.image(&probe.image)?;
+        let aside = Some(next::aside(&probe.name)).filter(|name| *name != seen.name);
         Ok(Some(Inspected {
+            predecessor: aside.filter(|name| containers.asides.contains(name)),
             image_now: now.and_then(|image| Some(image["Id"].as_str()?.to_owned())),
             peers: containers.peers.get(&probe.project).cloned().unwrap_or_default(),
             changed_at_nanos: changed.clone(),
@@ -265,6 +270,12 @@ fn peers(all: &[Listed]) -> BTreeMap<String, BTreeMap<String, String>> {
         }
     }
     peers
+}
+
+fn asides(all: &[Listed]) -> BTreeSet<String> {
+    let names = all.iter().flat_map(Listed::names);
+    let is_aside = |name: &&String| name.ends_with(&next::aside(""));
+    names.filter(is_aside).cloned().collect()
 }
 
 fn defaults(info: &SystemInfo) -> EngineDefaults {

@@ -157,7 +157,8 @@ impl EngineOp {
         match self {
             Self::Container { effect, .. } => *effect == Effect::Recreate,
             Self::RemakeNetwork(_) => true,
-            Self::Pull { .. }
+            Self::Once { .. }
+            | Self::Pull { .. }
             | Self::RemoveContainer(_)
             | Self::Network(_)
             | Self::RemoveNetwork(_)

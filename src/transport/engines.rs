@@ -20,13 +20,16 @@ use crate::ports::{
     Call, Fence, HearLine, LockError, LogEnd, LogRequest, Logs, PerformError, Registries, Untold,
 };
 
-use super::engine::{Asked, ConvergeError, Engine, EngineError, EngineVeil, Means, Traffic};
+use super::engine::{self, Asked, ConvergeError, Engine, EngineError, EngineVeil, Means, Traffic};
 use super::fleet::{FleetTransport, Retry};
+use super::lower;
 use super::perform;
 use super::shell::Shell;
 
 /// How long the guard's lock file may be busy, before a change is given up.
 const BUSY: Duration = Duration::from_secs(60);
+/// How long the question may take who listens on a port.
+const LISTENERS: Duration = Duration::from_secs(20);
 
 /// A host's engine, and the connection over which it is spoken with.
 pub(super) type Opened = Option<(Arc<dyn Shell>, Arc<Engine>)>;
@@ -34,6 +37,11 @@ pub(super) type Opened = Option<(Arc<dyn Shell>, Arc<Engine>)>;
 impl FleetTransport {
     /// Returns the engine of a host over the connection that the host has now.
     async fn engine(&self, host: &HostId) -> Result<Arc<Engine>, EngineError> {
+        Ok(self.engine_and_way(host).await?.1)
+    }
+
+    /// Returns it with that connection.
+    async fn engine_and_way(&self, host: &HostId) -> Result<(Arc<dyn Shell>, Arc<Engine>), EngineError> {
         let unreachable = |error: &dyn std::fmt::Display| EngineError::NoAnswer(error.to_string());
         let shell = self
             .shell(host, Retry::Yes)
@@ -42,12 +50,12 @@ impl FleetTransport {
         let slot = self.engine_slot(host).map_err(|error| unreachable(&error))?;
         let mut slot = slot.lock().await;
         match &*slot {
-            Some((over, engine)) if Arc::ptr_eq(over, &shell) => return Ok(Arc::clone(engine)),
+            Some((over, engine)) if Arc::ptr_eq(over, &shell) => return Ok((shell, Arc::clone(engine))),
             Some(_) | None => {}
         }
         let engine = Arc::new(Engine::open(Arc::clone(&shell)).await?);
-        *slot = Some((shell, Arc::clone(&engine)));
-        Ok(engine)
+        *slot = Some((Arc::clone(&shell), Arc::clone(&engine)));
+        Ok((shell, engine))
     }
 
     /// Says how much went over to a host's engine so far, over the connection on which it was last spoken with.
@@ -110,15 +118,18 @@ impl FleetTransport {
         op: &EngineOp,
         ends_at: Instant,
     ) -> Result<(), PerformError> {
-        let engine = self.engine(host).await;
-        let engine = engine.map_err(|error| self.failed_on_engine(op, error.into()))?;
+        let (shell, engine) = match self.engine_and_way(host).await {
+            Ok(found) => found,
+            Err(error) => return Err(self.failed_on_engine(op, error.into(), None)),
+        };
         let _turn = match op {
             EngineOp::Pull { image, .. } => Some(self.pulls().turn(registry_of(image)).await),
             _ => None,
         };
         let ask = || -> BoxFuture<'_, Result<(), ConvergeError>> {
+            let shell = &shell;
             Box::pin(async move {
-                self.still_ours(host, &call.fence)
+                self.still_ours(host, &call.fence, shell)
                     .await
                     .map_err(ConvergeError::Guard)
             })
@@ -139,7 +150,11 @@ impl FleetTransport {
         };
         let acted = engine.act(op, &means);
         match tokio::time::timeout_at(ends_at, acted).await {
-            Ok(acted) => acted.map_err(|error| self.failed_on_engine(op, error)),
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                let taken = self.who_has_the_port(host, &engine, op, &error).await;
+                Err(self.failed_on_engine(op, error, taken))
+            }
             Err(_) => Err(PerformError::Unknown {
                 why: format!("`{op}` did not come to an end in time"),
             }),
@@ -147,8 +162,13 @@ impl FleetTransport {
     }
 
     /// Makes sure that this run still holds the host, over the connection on which the engine is spoken with: renewing notes that
-    /// connection in the fence, so that whoever takes the host over ends it.
-    async fn still_ours(&self, host: &HostId, fence: &Fence) -> Result<(), PerformError> {
+    /// connection in the fence, so that whoever takes the host over ends it. Over another one the answer would be worth nothing.
+    async fn still_ours(
+        &self,
+        host: &HostId,
+        fence: &Fence,
+        way: &Arc<dyn Shell>,
+    ) -> Result<(), PerformError> {
         let script = self.guard().renew(fence, self.over(host));
         let until = Instant::now() + BUSY;
         loop {
@@ -163,7 +183,15 @@ impl FleetTransport {
                         "another operation is still running here".to_owned(),
                     ));
                 }
-                Ok(_) => return Ok(()),
+                Ok(_) => match self.shell(host, Retry::No).await {
+                    Ok(now) if Arc::ptr_eq(&now, way) => return Ok(()),
+                    Ok(_) | Err(_) => {
+                        return Err(PerformError::Unknown {
+                            why: "the connection to the host was lost, and another is in its place"
+                                .to_owned(),
+                        });
+                    }
+                },
                 Err(LockError::Reach(error)) => {
                     return Err(PerformError::Unknown {
                         why: error.to_string(),
@@ -174,8 +202,38 @@ impl FleetTransport {
         }
     }
 
-    fn failed_on_engine(&self, op: &EngineOp, error: ConvergeError) -> PerformError {
+    /// Says who has the port that the engine could not publish for an op, if that is why it failed. Best effort: it is for people.
+    async fn who_has_the_port(
+        &self,
+        host: &HostId,
+        engine: &Engine,
+        op: &EngineOp,
+        error: &ConvergeError,
+    ) -> Option<String> {
+        let (EngineOp::Container { spec, .. }, ConvergeError::Engine(EngineError::Refused { message, .. })) =
+            (op, error)
+        else {
+            return None;
+        };
+        let address = engine::address(message)?;
+        let port = engine::port(address)?;
+        if let Ok(Some(container)) = engine.publisher(port, &spec.name).await {
+            return Some(format!("{address} is taken by the container `{container}`"));
+        }
+        let script = lower::listeners(port);
+        let ran = self.run(host, &script, LISTENERS, Retry::No).await.ok()?;
+        let said = String::from_utf8_lossy(&ran.stdout);
+        Some(match engine::process(&said) {
+            Some((name, pid)) => format!("{address} is taken by the process `{name}` ({pid})"),
+            None => format!("{address} is taken; `ss -lntup 'sport = :{port}'` on the host says by whom"),
+        })
+    }
+
+    fn failed_on_engine(&self, op: &EngineOp, error: ConvergeError, more: Option<String>) -> PerformError {
         let operation = Op::Engine(op.clone()).to_string();
+        let own = self.values_of(op);
+        let lines = |text: &str| self.redactor().lines(&own.apply(text));
+        let help = |error: &EngineError| engine::hint(op, error).map(|hint| format!("help: {hint}"));
         let failed = |status, tail: Vec<String>| PerformError::Failed {
             at: None,
             operation: operation.clone(),
@@ -185,19 +243,20 @@ impl FleetTransport {
         match error {
             ConvergeError::Guard(error) => error,
             ConvergeError::Engine(error @ (EngineError::NoAnswer(_) | EngineError::Odd(_))) => {
+                let why = lines(&error.to_string()).pop().unwrap_or_default();
+                let help = help(&error).map(|help| format!("; {help}")).unwrap_or_default();
                 PerformError::Unknown {
-                    why: self.redactor().clause(&format!("{operation}: {error}")),
+                    why: format!("{operation}: {why}{help}"),
                 }
             }
-            ConvergeError::Engine(error) => failed(1, self.redactor().lines(&error.to_string())),
+            ConvergeError::Engine(error) => {
+                let said = lines(&error.to_string());
+                failed(1, said.into_iter().chain(more).chain(help(&error)).collect())
+            }
             ConvergeError::Unproven { why, exit_code, log } => {
-                let own = self.values_of(op);
                 let status = i32::try_from(exit_code).unwrap_or(1);
-                let mut tail: Vec<String> = log
-                    .iter()
-                    .flat_map(|line| self.redactor().lines(&own.apply(line)))
-                    .collect();
-                tail.extend(self.redactor().lines(&own.apply(&why)));
+                let mut tail: Vec<String> = log.iter().flat_map(|line| lines(line)).collect();
+                tail.extend(lines(&why));
                 failed(status.max(1), tail)
             }
         }

@@ -43,7 +43,7 @@ fn said(ran: &crate::fleet::Ran) -> String {
 #[test]
 fn image_is_held_to_the_digest_that_its_registry_told() {
     let fleet = Fleet::up_with_engines(1);
-    let registry = Registry::start(Some(("ops", POISON)));
+    let registry = Registry::start(&fleet, Some(("ops", POISON)));
     registry.admit(&fleet, "h1");
     let first = push(&fleet, &registry, "FIRST");
     let project = Project::new(&fleet, &["h1"]);

@@ -35,7 +35,7 @@ fn refused(bed: &Bed, fence: &Fence, op: EngineOp) -> String {
 #[test]
 fn image_comes_by_tag_and_by_digest_and_is_not_asked_for_twice() {
     let fleet = Fleet::up_with_engines(1);
-    let registry = Registry::start(None);
+    let registry = Registry::start(&fleet, None);
     registry.admit(&fleet, "h1");
     let tag = format!("{}/box:1", registry.name);
     let push = format!(
@@ -71,7 +71,7 @@ fn image_comes_by_tag_and_by_digest_and_is_not_asked_for_twice() {
 #[test]
 fn registry_with_an_account_lets_nobody_else_in_and_no_password_is_seen() {
     let fleet = Fleet::up_with_engines(1);
-    let registry = Registry::start(Some(("puller", POISON)));
+    let registry = Registry::start(&fleet, Some(("puller", POISON)));
     registry.admit(&fleet, "h1");
     let tag = format!("{}/box:1", registry.name);
     fleet.sh(
@@ -121,7 +121,7 @@ fn steps(lines: &[(u64, u64, u64, u64)]) -> usize {
 #[test]
 fn pull_that_takes_long_is_told_by_its_layers_in_few_lines_and_the_journal_knows_nothing_of_it() {
     let fleet = Fleet::up_with_engines(1);
-    let registry = Registry::start_slow(700 * 1024);
+    let registry = Registry::start_slow(&fleet, 700 * 1024);
     registry.admit(&fleet, "h1");
     let tag = format!("{}/big:1", registry.name);
     let layers: String = (0..LAYERS)

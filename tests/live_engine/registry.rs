@@ -14,20 +14,21 @@ pub struct Registry {
     /// `ADDRESS:PORT`, as it stands in names of images.
     pub name: String,
     child: Child,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
-/// The address of this machine in the network of fleets.
-fn gateway() -> String {
-    let net = std::env::var("MUSTER_FLEET_NET").unwrap_or_else(|_| "10.77".to_owned());
-    format!("{net}.0.1")
+/// The address of this machine in a fleet's network.
+fn gateway(fleet: &Fleet) -> String {
+    let host = fleet.address("h1");
+    let (net, _) = host.rsplit_once('.').expect("an address");
+    format!("{net}.1")
 }
 
 impl Registry {
-    /// Starts one. With an account, nobody else may pull or push.
-    pub fn start(account: Option<(&str, &str)>) -> Self {
+    /// Starts one for a fleet's hosts. With an account, nobody else may pull or push.
+    pub fn start(fleet: &Fleet, account: Option<(&str, &str)>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let free = TcpListener::bind((gateway(), 0)).expect("a free port");
+        let free = TcpListener::bind((gateway(fleet), 0)).expect("a free port");
         let name = free.local_addr().expect("an address").to_string();
         drop(free);
         let auth = account.map_or(String::new(), |(user, password)| {
@@ -45,11 +46,7 @@ impl Registry {
         );
         std::fs::write(&config, text).expect("written");
         let child = serve(&config);
-        let registry = Self {
-            name,
-            child,
-            _folder: folder,
-        };
+        let registry = Self { name, child, folder };
         registry.wait();
         registry
     }
@@ -63,9 +60,9 @@ impl Registry {
     }
 
     /// Starts one that gives everybody together so many bytes a second, whatever they push.
-    pub fn start_slow(bytes_per_sec: u64) -> Self {
-        let mut registry = Self::start(None);
-        let gate = TcpListener::bind((gateway(), 0)).expect("a free port");
+    pub fn start_slow(fleet: &Fleet, bytes_per_sec: u64) -> Self {
+        let mut registry = Self::start(fleet, None);
+        let gate = TcpListener::bind((gateway(fleet), 0)).expect("a free port");
         let behind = std::mem::replace(
             &mut registry.name,
             gate.local_addr().expect("an address").to_string(),
@@ -93,14 +90,18 @@ impl Registry {
 
     /// Lets a host's engine speak with it without TLS.
     pub fn admit(&self, fleet: &Fleet, host: &str) {
-        fleet.sh(
-            host,
-            &format!(
-                "sed -i 's/^{{/{{\"insecure-registries\":[\"{}\"],/' /etc/docker/daemon.json && systemctl restart docker && \
-                 until docker info >/dev/null 2>&1; do sleep 0.2; done",
-                self.name
-            ),
-        );
+        admit(fleet, host, &self.name);
+    }
+
+    /// Kills it. What was pushed stays.
+    pub fn halt(&mut self) {
+        self.end();
+    }
+
+    /// Starts it again, at the same address.
+    pub fn go_on(&mut self) {
+        self.child = serve(&self.folder.path().join("config.yml"));
+        self.wait();
     }
 
     /// Stops it.
@@ -126,6 +127,17 @@ fn trickle(mut from: TcpStream, mut to: TcpStream, bytes_per_sec: u64, turn: &Mu
         std::thread::sleep(due);
     }
     drop(to.shutdown(Shutdown::Both));
+}
+
+/// Lets a host's engine speak with a registry without TLS. A download that breaks is tried once more, and not four times.
+pub fn admit(fleet: &Fleet, host: &str, registry: &str) {
+    fleet.sh(
+        host,
+        &format!(
+            "sed -i 's/^{{/{{\"max-download-attempts\":2,\"insecure-registries\":[\"{registry}\"],/' /etc/docker/daemon.json && \
+             systemctl restart docker && until docker info >/dev/null 2>&1; do sleep 0.2; done",
+        ),
+    );
 }
 
 impl Drop for Registry {

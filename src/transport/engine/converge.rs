@@ -5,19 +5,17 @@ use std::time::Duration;
 
 use bollard::models::{ContainerInspectResponse, NetworkConnectRequest};
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, InspectContainerOptions, LogsOptionsBuilder,
-    RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder, RestartContainerOptionsBuilder,
-    StartContainerOptions, StopContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, InspectContainerOptions, RemoveContainerOptionsBuilder,
+    RenameContainerOptionsBuilder, RestartContainerOptionsBuilder, StartContainerOptions,
+    StopContainerOptionsBuilder,
 };
-use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
-use tokio::time::Instant;
 
 use crate::model::container::{ContainerSpec, LABEL_DIGEST, LABEL_RUN};
 use crate::model::inspected::{Effect, State};
 
 use super::create::{self, Resolved};
-use super::next::{self, Next, Proof, Scene, There, Wanted};
+use super::next::{self, Next, Scene, There, Wanted};
 use super::{Engine, EngineError};
 
 /// How long a container has to stop, in seconds, where nothing else is said.
@@ -26,10 +24,6 @@ const GRACE_SECS: u64 = 10;
 const STEPS_MAX: usize = 24;
 /// The pause between two looks at a container that proves itself.
 pub(super) const PAUSE: Duration = Duration::from_millis(500);
-/// How many lines of a log are shown.
-const LOG_LINES: usize = 30;
-/// How much of a log is kept while it is read.
-const LOG_MAX_BYTES: usize = 256 * 1024;
 
 /// Asks the host's guard, before each change, whether this run still holds the host.
 pub(in crate::transport) type Ask<'a> =
@@ -55,7 +49,7 @@ pub(in crate::transport) enum ConvergeError {
     Engine(EngineError),
     /// The guard refused, or could not be asked.
     Guard(crate::ports::PerformError),
-    /// It was made, and did not prove itself; the one before it is back.
+    /// It was made, and did not prove itself.
     Unproven {
         /// What is the matter, for people.
         why: String,
@@ -97,10 +91,29 @@ impl Converge<'_> {
                 Next::Prove(id) => return self.prove(&id, &scene).await,
                 Next::Restart(id) => {
                     self.restart(&id).await?;
-                    return self.settle(&id).await.map_err(|unproven| self.unproven(unproven));
+                    return self.prove(&id, &scene).await;
                 }
-                Next::Update(id) => return self.update(&id).await,
-                step => self.step(step, &scene, &image).await?,
+                Next::Update(id) => {
+                    self.update(&id).await?;
+                    // One that a run set aside and did not come to take away goes only for one that is well.
+                    return match &scene.aside {
+                        Some(_) => self.prove(&id, &scene).await,
+                        None => Ok(()),
+                    };
+                }
+                step => {
+                    let started = match &step {
+                        Next::Start(id) => Some(id.clone()),
+                        _ => None,
+                    };
+                    if let Err(error) = self.step(step, &scene, &image).await {
+                        return Err(self.given_up(error).await);
+                    }
+                    // One that ended by the next look is not to be started again, but judged.
+                    if let Some(id) = started {
+                        return self.prove(&id, &scene).await;
+                    }
+                }
             }
         }
         Err(EngineError::Odd("it never came to an end".to_owned()).into())
@@ -119,7 +132,7 @@ impl Converge<'_> {
     }
 
     /// Looks for the container, by its name and its former ones, and for the one that is set aside.
-    async fn scene(&self) -> Result<Scene, ConvergeError> {
+    pub(super) async fn scene(&self) -> Result<Scene, ConvergeError> {
         let mut scene = Scene {
             current: self.engine.there(&self.spec.name).await?,
             aside: self.engine.there(&next::aside(&self.spec.name)).await?,
@@ -186,13 +199,13 @@ impl Converge<'_> {
             .await?)
     }
 
-    async fn rename(&self, id: &str, name: &str) -> Result<(), ConvergeError> {
+    pub(super) async fn rename(&self, id: &str, name: &str) -> Result<(), ConvergeError> {
         let options = RenameContainerOptionsBuilder::default().name(name).build();
         Ok(self.engine.docker.rename_container(id, options).await?)
     }
 
     /// Removes a container that is stopped first.
-    async fn remove(&self, id: &str) -> Result<(), ConvergeError> {
+    pub(super) async fn remove(&self, id: &str) -> Result<(), ConvergeError> {
         self.engine.stop(id).await?;
         self.engine.remove(id).await
     }
@@ -211,124 +224,17 @@ impl Converge<'_> {
         Ok(self.engine.docker.update_container(id, body).await?)
     }
 
-    async fn inspect(&self, id: &str) -> Result<ContainerInspectResponse, ConvergeError> {
+    pub(super) async fn inspect(&self, id: &str) -> Result<ContainerInspectResponse, ConvergeError> {
         Ok(self
             .engine
             .docker
             .inspect_container(id, None::<InspectContainerOptions>)
             .await?)
     }
-
-    /// Waits for the new one to prove itself; then the old one goes. If it does not, the old one comes back.
-    async fn prove(&self, id: &str, scene: &Scene) -> Result<(), ConvergeError> {
-        let proved = self.settle(id).await;
-        let Some(aside) = &scene.aside else {
-            return proved.map_err(|unproven| self.unproven(unproven));
-        };
-        match proved {
-            Ok(()) => {
-                (self.ask)().await?;
-                self.remove(&aside.id).await
-            }
-            Err(Unsettled::Engine(error)) => Err(error),
-            Err(Unsettled::Unproven(mut unproven)) => {
-                (self.ask)().await?;
-                self.remove(id).await?;
-                self.rename(&aside.id, &self.spec.name).await?;
-                if aside.state.status != "created" {
-                    let started = self
-                        .engine
-                        .docker
-                        .start_container(&aside.id, None::<StartContainerOptions>)
-                        .await;
-                    absent_is_good(started)?;
-                }
-                unproven.why.push_str("; the container before it is back");
-                Err(self.unproven(Unsettled::Unproven(unproven)))
-            }
-        }
-    }
-
-    async fn settle(&self, id: &str) -> Result<(), Unsettled> {
-        let began = Instant::now();
-        let mut before = None;
-        loop {
-            let inspected = self.inspect(id).await?;
-            let state = state_of(&inspected);
-            let restarts = *before.get_or_insert(state.restarts);
-            let secs = began.elapsed().as_secs();
-            let verdict = next::proof(self.spec.settings.restart, &state, secs, restarts);
-            let why = match verdict {
-                Proof::Good => return Ok(()),
-                Proof::Waits if began.elapsed() < self.proves_within => {
-                    tokio::time::sleep(PAUSE).await;
-                    continue;
-                }
-                Proof::Waits => format!("it is not well after {secs} s: {}", told(&state)),
-                Proof::Failed => told(&state),
-            };
-            return Err(Unsettled::Unproven(Unproven {
-                why: format!("{why}{}", last_probe(&inspected)),
-                exit_code: state.exit_code,
-                log: self.log(id).await,
-            }));
-        }
-    }
-
-    fn unproven(&self, unsettled: Unsettled) -> ConvergeError {
-        match unsettled {
-            Unsettled::Engine(error) => error,
-            Unsettled::Unproven(Unproven { why, exit_code, log }) => {
-                ConvergeError::Unproven { why, exit_code, log }
-            }
-        }
-    }
-
-    /// Returns the last lines of a container's log. Best effort: it is for people, who know already that something is wrong.
-    pub(super) async fn log(&self, id: &str) -> Vec<String> {
-        if self.spec.is_log_secret {
-            return vec![format!(
-                "its log is secret; on the host `docker logs --tail {LOG_LINES} {}` shows it",
-                self.spec.name
-            )];
-        }
-        let options = LogsOptionsBuilder::default()
-            .stdout(true)
-            .stderr(true)
-            .tail(&LOG_LINES.to_string())
-            .build();
-        let mut said = Vec::new();
-        let mut log = std::pin::pin!(self.engine.lasting.logs(id, Some(options)));
-        while let Some(Ok(part)) = log.next().await {
-            said.extend_from_slice(&part.into_bytes());
-            if said.len() > LOG_MAX_BYTES {
-                break;
-            }
-        }
-        let said = String::from_utf8_lossy(&said);
-        said.lines().map(str::to_owned).collect()
-    }
-}
-
-enum Unsettled {
-    Engine(ConvergeError),
-    Unproven(Unproven),
-}
-
-struct Unproven {
-    why: String,
-    exit_code: i64,
-    log: Vec<String>,
-}
-
-impl From<ConvergeError> for Unsettled {
-    fn from(error: ConvergeError) -> Self {
-        Self::Engine(error)
-    }
 }
 
 /// What is gone already, or stopped already, is as it is to be.
-fn absent_is_good(result: Result<(), bollard::errors::Error>) -> Result<(), ConvergeError> {
+pub(super) fn absent_is_good(result: Result<(), bollard::errors::Error>) -> Result<(), ConvergeError> {
     match result.map_err(EngineError::from) {
         Err(EngineError::Refused {
             status: 304 | 404, ..
@@ -336,35 +242,6 @@ fn absent_is_good(result: Result<(), bollard::errors::Error>) -> Result<(), Conv
         | Ok(()) => Ok(()),
         Err(error) => Err(error.into()),
     }
-}
-
-/// Says how a container stands, for people.
-pub(super) fn told(state: &State) -> String {
-    let oom = if state.is_oom_killed {
-        ", killed for want of memory"
-    } else {
-        ""
-    };
-    match (state.status.as_str(), state.health.as_deref()) {
-        ("running", Some(health)) => format!("its health check says `{health}`"),
-        ("running", None) if state.restarts > 0 => format!("it was restarted {} times{oom}", state.restarts),
-        ("exited" | "dead" | "restarting", _) => format!("it ended with status {}{oom}", state.exit_code),
-        (status, _) => format!("it is {status}{oom}"),
-    }
-}
-
-/// What its health check last said.
-fn last_probe(inspected: &ContainerInspectResponse) -> String {
-    let health = inspected.state.as_ref().and_then(|state| state.health.as_ref());
-    let last = health.and_then(|health| health.log.as_ref()?.last());
-    last.map(|last| {
-        let said = last.output.as_deref().unwrap_or_default().trim();
-        format!(
-            "; the last check ended with status {}: {said}",
-            last.exit_code.unwrap_or_default()
-        )
-    })
-    .unwrap_or_default()
 }
 
 /// Reads how a container stands.

@@ -4,6 +4,7 @@ mod act;
 mod channels;
 mod converge;
 mod create;
+mod hint;
 mod image;
 mod layers;
 mod logs;
@@ -13,7 +14,9 @@ mod network;
 mod next;
 mod one_off;
 mod one_off_next;
+mod prove;
 mod scene;
+mod taken;
 mod traffic;
 mod version;
 mod wire;
@@ -33,8 +36,10 @@ use wire::Wire;
 
 pub(in crate::transport) use act::Means;
 pub(in crate::transport) use converge::ConvergeError;
+pub(in crate::transport) use hint::hint;
 pub use look::EngineReads;
 pub(in crate::transport) use look::{Asked, EngineVeil};
+pub(in crate::transport) use taken::{address, port, process};
 pub use traffic::Traffic;
 
 /// The longest wait for the head of an answer, in seconds. Pulls and stops have their own.

@@ -8,8 +8,9 @@ use tokio::time::Instant;
 use crate::model::container::{Condition, LABEL_ONEOFF, LABEL_PROJECT, LABEL_SERVICE, Need};
 use crate::model::inspected::State;
 
-use super::converge::{Converge, ConvergeError, PAUSE, state_of, told};
+use super::converge::{Converge, ConvergeError, PAUSE, state_of};
 use super::next::{self, Proof};
+use super::prove::told;
 use super::{Engine, EngineError};
 
 impl Converge<'_> {

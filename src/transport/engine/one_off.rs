@@ -10,9 +10,10 @@ use tokio::time::Instant;
 use crate::model::container::LABEL_ONCE;
 use crate::model::inspected::{OneOff, State};
 
-use super::converge::{Converge, ConvergeError, PAUSE, state_of, told};
+use super::converge::{Converge, ConvergeError, PAUSE, state_of};
 use super::next::Scene;
 use super::one_off_next::{Once, Step};
+use super::prove::told;
 use super::{Engine, EngineError};
 
 /// How many steps there can be. More is a circle.

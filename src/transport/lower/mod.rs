@@ -90,6 +90,11 @@ pub struct Guard<'a> {
     pub wait_secs: u64,
 }
 
+/// Spells the question who listens on a port. It changes nothing.
+pub fn listeners(port: u16) -> String {
+    format!("ss -Hlntup 'sport = :{port}' 2>/dev/null\n")
+}
+
 impl Guard<'_> {
     /// Spells a look. It changes nothing, not even a temporary file.
     pub fn look(&self, request: &LookRequest) -> String {

@@ -17,7 +17,7 @@ soak: ## ten thousand pretended runs with faults; SEEDS=n for another number
 	@tests/setup/rust
 	MUSTER_SIM_RUNS=$(or $(SEEDS),10000) cargo test --locked --release --test simulation seeds -- --nocapture
 
-bench: ## how fast the planner is, and muster on 100, 500 and 1,000 hosts beside a floor and pyinfra; needs root
+bench: ## how fast the planner is, a plan of real engines, and muster on 100, 500 and 1,000 hosts beside a floor and pyinfra; needs root
 	@tests/setup/packages
 	@tests/setup/rust
 	@tests/setup/pyinfra

@@ -16,6 +16,7 @@ use muster::model::op::{Op, Probe};
 use muster::model::secret::Secret;
 use muster::model::target::{HostKey, SshTarget, Sudo, Target, Transport as Way};
 use muster::ports::{Call, Fence, LockRequest, LookRequest, PerformError, Secrets, Transport as _};
+use muster::resource::container::Container;
 use muster::transport::connector::{Connector, Limits, Places};
 use muster::transport::engine::{EngineReads, Traffic};
 use muster::transport::fleet::FleetTransport;
@@ -161,16 +162,7 @@ impl Bed {
 
 /// Returns the question for a container.
 pub fn probe(spec: &ContainerSpec) -> ContainerProbe {
-    ContainerProbe {
-        project: spec.project.clone(),
-        service: spec.service.clone(),
-        number: spec.number,
-        name: spec.name.clone(),
-        former_names: spec.former_names.clone(),
-        image: spec.image.clone(),
-        public_env: spec.public_env.clone(),
-        mounted: spec.mounted.keys().cloned().collect(),
-    }
+    Container::new(spec.clone(), 30).probe()
 }
 
 /// Returns a container that sleeps.

@@ -136,8 +136,10 @@ fn shared(probe: &Probe, answer: &Answer) -> String {
     };
     let (head, content) = output.split_once("\n\n").unwrap_or((output, ""));
     let own: &[&str] = match probe {
-        Probe::Path { .. } | Probe::AuthorizedKeys(_) if head.contains("type=file") => &["changed", "print"],
-        Probe::Path { .. } | Probe::AuthorizedKeys(_) => &["changed", "size"],
+        Probe::Path { .. } | Probe::AuthorizedKeys(_) if head.contains("type=file") => {
+            &["changed", "print", "uid", "gid"]
+        }
+        Probe::Path { .. } | Probe::AuthorizedKeys(_) => &["changed", "size", "uid", "gid"],
         Probe::Unit(_) => &[
             "InvocationID",
             "ActiveEnterTimestamp",

@@ -15,10 +15,10 @@ use crate::model::plan::Plan;
 use crate::ports::{Fence, LockError, LookReply, LookRequest, ReachError};
 use crate::resource::Spec;
 
+use super::Run;
 use super::claims::Claims;
 use super::fresh::{self, Trust};
 use super::verify::Outputs;
-use super::{Run, entry};
 
 /// The crew of one run. It knows what its hosts' manifests say and what it has of them.
 pub(super) struct Crew<'r, 'p> {
@@ -323,24 +323,6 @@ impl<'r, 'p> Crew<'r, 'p> {
             }
         }
         self.keep_outputs(host, owned);
-    }
-
-    /// Records what was found as declared. It is not looked at again: whoever changed it since is found by the next look,
-    /// as a difference from what is recorded here.
-    pub(super) async fn record_takes(&self, host: &HostId) -> Vec<Event> {
-        let takes = self.run.plan.takes.get(host).map_or(&[][..], Vec::as_slice);
-        let mut entries = BTreeMap::new();
-        for take in takes {
-            let moved = take.keep.moved_from.as_ref();
-            let before = self.owned(host, moved.unwrap_or(&take.key));
-            entries.extend(moved.map(|moved| (moved.clone(), None)));
-            entries.insert(take.key.clone(), Some(entry::taken(take, before.as_ref())));
-        }
-        let error = self.record(host, &entries).await.err();
-        vec![Event::Recorded {
-            host: host.clone(),
-            error,
-        }]
     }
 }
 

@@ -32,6 +32,7 @@ mod preflight;
 mod reserve;
 mod row;
 mod switch;
+mod takes;
 mod undo;
 mod verify;
 

@@ -41,11 +41,8 @@ impl Project {
             project: self.name.clone(),
             service: service.name.clone(),
             number,
-            name: service
-                .container_name
-                .clone()
-                .unwrap_or_else(|| format!("{}-{}-{number}", self.name, service.name)),
-            former_names: BTreeSet::new(),
+            name: self.name_of(service, number),
+            former_names: self.former_name(service, number).into_iter().collect(),
             image: service.image.clone(),
             platform: service.platform.clone(),
             pull: service.pull,
@@ -55,13 +52,9 @@ impl Project {
             settings: service.settings.clone(),
             mounted: BTreeMap::new(),
             files: Vec::new(),
-            needs: needs(service),
+            needs: self.needs(service),
             recreated_with: service::shares_with(&service.settings),
         };
-        if service.container_name.is_none() {
-            spec.former_names
-                .insert(format!("{}_{}_{number}", self.name, service.name));
-        }
         self.attach(service, &mut spec);
         self.name_volumes(&mut spec);
         self.grant(service, &mut spec);
@@ -69,6 +62,46 @@ impl Project {
         normal::spell(&mut spec.settings);
         self.label(number, &mut spec);
         spec
+    }
+
+    fn name_of(&self, service: &Service, number: u32) -> String {
+        let named = service.container_name.clone();
+        named.unwrap_or_else(|| format!("{}-{}-{number}", self.name, service.name))
+    }
+
+    /// Returns the name that the old tool gave.
+    fn former_name(&self, service: &Service, number: u32) -> Option<String> {
+        let is_named = service.container_name.is_some();
+        (!is_named).then(|| format!("{}_{}_{number}", self.name, service.name))
+    }
+
+    fn needs(&self, service: &Service) -> Vec<Need> {
+        let need = |name: &String, condition, is_required| Need {
+            service: name.clone(),
+            condition,
+            is_required,
+            names: self.names_of(name),
+        };
+        let mut needs: BTreeMap<String, Need> = BTreeMap::new();
+        for name in service::shares_with(&service.settings) {
+            needs.insert(name.clone(), need(&name, Condition::Started, true));
+        }
+        for (name, dependency) in &service.depends_on {
+            let need = need(name, dependency.condition, dependency.is_required);
+            needs.insert(name.clone(), need);
+        }
+        needs.into_values().collect()
+    }
+
+    /// Returns every name that the containers of a service may have.
+    fn names_of(&self, service: &str) -> BTreeSet<String> {
+        let service = self.services.get(service);
+        let names = service.into_iter().flat_map(|service| {
+            (1..=service.replicas).flat_map(move |number| {
+                std::iter::once(self.name_of(service, number)).chain(self.former_name(service, number))
+            })
+        });
+        names.collect()
     }
 
     /// Networks get their names on the engine, and the container its service's name in each.
@@ -159,29 +192,6 @@ impl Project {
         let digest = spec.digest();
         spec.settings.labels.insert(LABEL_DIGEST.to_owned(), digest.0);
     }
-}
-
-fn needs(service: &Service) -> Vec<Need> {
-    let mut needs: BTreeMap<String, Need> = BTreeMap::new();
-    for name in service::shares_with(&service.settings) {
-        needs.insert(
-            name.clone(),
-            Need {
-                service: name,
-                condition: Condition::Started,
-                is_required: true,
-            },
-        );
-    }
-    for (name, dependency) in &service.depends_on {
-        let need = Need {
-            service: name.clone(),
-            condition: dependency.condition,
-            is_required: dependency.is_required,
-        };
-        needs.insert(name.clone(), need);
-    }
-    needs.into_values().collect()
 }
 
 /// Returns the rendered files that a container sees. Below a folder of the whole system, such as `/`, everything that

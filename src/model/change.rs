@@ -175,6 +175,8 @@ pub enum Reason {
     Drifted,
     /// What is declared has changed, or it was never as declared.
     Differs,
+    /// It was there before muster, and is not as declared.
+    Foreign,
     /// It is no longer declared.
     Undeclared,
     /// It is no longer declared, and its kind is kept unless the resource said `delete = true`.
@@ -211,6 +213,7 @@ impl fmt::Display for Reason {
             Self::Missing => f.write_str("it is not there"),
             Self::Drifted => f.write_str("somebody changed it since muster did"),
             Self::Differs => f.write_str("it is not as declared"),
+            Self::Foreign => f.write_str("it was there before muster, and is not as declared"),
             Self::Undeclared => f.write_str("it is no longer declared"),
             Self::Kept => f.write_str("it is no longer declared, and is kept without `delete = true`"),
             Self::Gone => f.write_str("it is no longer declared, and is gone already"),

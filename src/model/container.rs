@@ -108,6 +108,7 @@ impl ContainerSpec {
     /// What is absent is left out, so that a setting that a later version adds does not alter it.
     pub fn digest(&self) -> Digest {
         let mut bare = self.clone();
+        bare.needs.iter_mut().for_each(|need| need.names.clear());
         bare.mounted.clear();
         bare.settings.labels.remove(LABEL_DIGEST);
         bare.settings.labels.remove(LABEL_FILES);
@@ -300,6 +301,9 @@ pub struct Need {
     pub condition: Condition,
     /// Whether the start is refused without it; otherwise it is only waited for.
     pub is_required: bool,
+    /// The names that its containers have, or had: one that hands made has no label.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub names: BTreeSet<String>,
 }
 
 /// What must be so of a service that another needs.

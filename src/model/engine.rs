@@ -1,6 +1,6 @@
 //! Ops and probes of a Docker engine: what is asked of it and what is done there. `transport::engine` speaks with it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -111,6 +111,10 @@ pub struct ContainerProbe {
     pub public_env: BTreeSet<String>,
     /// Mounted files whose last change is asked.
     pub mounted: BTreeSet<String>,
+    /// The services of the project that it may share something with, by the names that their containers may have: one that hands
+    /// made has no label that says so.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub peers: BTreeMap<String, String>,
 }
 
 impl EngineOp {

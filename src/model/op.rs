@@ -368,7 +368,7 @@ pub enum Probe {
     /// What is at a path.
     ///
     /// Answer, status 0: lines `key=value`: `type` (`absent`, `file`, `directory`, `link`, `other`); then for what is there
-    /// `mode` (octal, four digits), `owner`, `group`, `size` (bytes), `changed` (ctime in seconds); for a link `to`; for a
+    /// `mode` (octal, four digits), `owner`, `group`, their numbers `uid` and `gid`, `size` (bytes), `changed` (ctime in seconds); for a link `to`; for a
     /// directory `empty` (`yes`, `no`) and `entries` (how many things are in it, at most 1000); for a file one of `sha256`, `print` (salted), or `opaque=yes` (a print was asked for
     /// and the host has no salt yet). Where content was asked for and is UTF-8 and not longer than the limit: one empty
     /// line, then the content to the end of the answer. A path that cannot be read has a status other than 0.

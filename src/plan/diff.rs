@@ -460,6 +460,7 @@ fn reasons(
             match (restarts_only, is_drift) {
                 (true, _) => {}
                 (false, true) => reasons.push(Reason::Drifted),
+                (false, false) if owned.is_none() => reasons.push(Reason::Foreign),
                 (false, false) => reasons.push(Reason::Differs),
             }
         }

@@ -3,8 +3,11 @@
 use serde_json::{Map, Value};
 
 use crate::model::code;
+use crate::model::container_part::PublishedPort;
 use crate::model::diagnostic::{Diagnostic, Place};
 use crate::model::id::{HostId, ModuleName};
+use crate::resource::container::Container;
+use crate::resource::desired::Entry;
 
 /// A socket that a module's service listens on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +19,34 @@ pub struct Listener {
     protocol: String,
     what: String,
     origin: Place,
+    /// Whether it is a port that a container publishes, and not a table.
+    is_published: bool,
+}
+
+/// Returns the ports of a host that a container publishes.
+pub fn published(host: &HostId, entry: &Entry, container: &Container) -> Vec<Listener> {
+    let (Some(module), Some(origin)) = (entry.modules.first(), entry.origins.first()) else {
+        return Vec::new();
+    };
+    let listener = |port: &PublishedPort| {
+        Some(Listener {
+            host: host.clone(),
+            module: module.clone(),
+            address: port.host_ip.clone().unwrap_or_else(any),
+            // Of a range the engine takes one that is free.
+            port: port.host_port.as_ref()?.parse().ok()?,
+            protocol: port.port.protocol.clone(),
+            what: format!("container[{}]", container.spec.name),
+            origin: origin.clone(),
+            is_published: true,
+        })
+    };
+    let ports = &container.spec.settings.ports;
+    ports.iter().filter_map(listener).collect()
+}
+
+fn any() -> String {
+    "0.0.0.0".to_owned()
 }
 
 /// Reads a rendered `[[listener]]` table.
@@ -37,9 +68,6 @@ pub fn read(
         #[serde(default = "tcp")]
         protocol: String,
         what: String,
-    }
-    fn any() -> String {
-        "0.0.0.0".to_owned()
     }
     fn tcp() -> String {
         "tcp".to_owned()
@@ -73,6 +101,7 @@ pub fn read(
         protocol,
         what,
         origin,
+        is_published: false,
     })
 }
 
@@ -90,7 +119,12 @@ pub fn clashes(listeners: &[Listener]) -> Vec<Diagnostic> {
 
 fn clash(first: &Listener, second: &Listener) -> bool {
     let is_any = |address: &str| ["0.0.0.0", "::", "*", ""].contains(&address);
-    first.port == second.port
+    // A module's table tells people what its own container publishes; and one container may want both families of addresses.
+    let is_told = first.module == second.module && first.is_published != second.is_published;
+    let is_one = first.is_published && second.is_published && first.what == second.what;
+    !is_told
+        && !is_one
+        && first.port == second.port
         && first.protocol == second.protocol
         && (first.address == second.address || is_any(&first.address) || is_any(&second.address))
 }
@@ -146,6 +180,45 @@ mod tests {
         assert_eq!(count(listener("10.0.0.1", 8080, "tcp")), 0);
         assert_eq!(count(listener("127.0.0.1", 8081, "tcp")), 0);
         assert_eq!(count(listener("127.0.0.1", 8080, "udp")), 0);
+    }
+
+    #[test]
+    fn published_ports_clash_across_projects_and_with_listeners_of_other_modules() {
+        let of = |module: &str, name: &str, address: &str| Listener {
+            module: module.parse().unwrap(),
+            what: format!("container[{name}]"),
+            is_published: true,
+            ..listener(address, 8080, "tcp")
+        };
+        let count = |all: &[Listener]| clashes(all).len();
+        let table = || listener("127.0.0.1", 8080, "tcp");
+        assert_eq!(
+            count(&[of("a", "a-web-1", "0.0.0.0"), of("b", "b-web-1", "127.0.0.1")]),
+            1
+        );
+        assert_eq!(
+            count(&[of("a", "a-web-1", "127.0.0.1"), of("b", "b-web-1", "::")]),
+            1
+        );
+        assert_eq!(
+            count(&[of("a", "a-web-1", "10.0.0.1"), of("b", "b-web-1", "127.0.0.1")]),
+            0
+        );
+        assert_eq!(
+            count(&[of("a", "a-web-1", "0.0.0.0"), of("a", "a-api-1", "0.0.0.0")]),
+            1
+        );
+        assert_eq!(
+            count(&[of("a", "a-web-1", "0.0.0.0"), of("a", "a-web-1", "::")]),
+            0,
+            "it is one container"
+        );
+        assert_eq!(count(&[of("a", "a-web-1", "0.0.0.0"), table()]), 1);
+        assert_eq!(
+            count(&[of("m", "m-web-1", "0.0.0.0"), table()]),
+            0,
+            "the table tells of the container"
+        );
     }
 
     #[test]

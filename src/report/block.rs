@@ -150,6 +150,7 @@ fn is_told(reason: &Reason, action: Action) -> bool {
         Reason::Missing => action != Action::Create,
         Reason::Differs => action != Action::Update,
         Reason::Drifted
+        | Reason::Foreign
         | Reason::Undeclared
         | Reason::Kept
         | Reason::Gone

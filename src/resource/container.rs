@@ -89,6 +89,11 @@ impl Container {
                 .cloned()
                 .collect(),
             mounted: spec.mounted.keys().cloned().collect(),
+            peers: spec
+                .needs
+                .iter()
+                .flat_map(|need| need.names.iter().map(|name| (name.clone(), need.service.clone())))
+                .collect(),
         }
     }
 
@@ -192,14 +197,10 @@ impl Kind for Container {
     }
 
     fn claims(&self) -> Vec<Claim> {
-        let name = format!("container:{}", self.spec.name);
-        let ports = self.spec.settings.ports.iter().filter_map(|port| {
-            let host_port = port.host_port.as_ref()?;
-            let address = port.host_ip.as_deref().unwrap_or("every address");
-            Some(format!("port {host_port}/{} on {address}", port.port.protocol))
-        });
-        let claim = |what| Claim { what, keys: None };
-        std::iter::once(name).chain(ports).map(claim).collect()
+        vec![Claim {
+            what: format!("container:{}", self.spec.name),
+            keys: None,
+        }]
     }
 
     fn probes(&self) -> Vec<Probe> {

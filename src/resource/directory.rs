@@ -26,10 +26,10 @@ use super::{Claim, Context, Kind, Mistake, Step};
 pub struct Directory {
     /// The absolute path. Its parent must be there, or be declared.
     pub path: String,
-    /// The owner's name.
+    /// The owner's name, or a number, whether an account has it or not.
     #[serde(default = "super::file::root")]
     pub owner: String,
-    /// The group's name.
+    /// The group's name, or a number.
     #[serde(default = "super::file::root")]
     pub group: String,
     /// The mode, four octal digits.
@@ -100,7 +100,7 @@ impl Kind for Directory {
     fn read(&self, answers: &[Answer]) -> Observed<ActualDirectory> {
         path::observed(&answers[0], |answer| {
             Ok(ActualDirectory {
-                attributes: answer.attributes()?,
+                attributes: answer.attributes_like(&self.attributes())?,
                 kind: answer.kind.clone(),
                 entries: answer
                     .get("entries")

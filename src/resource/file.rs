@@ -31,10 +31,10 @@ pub struct File {
     pub path: String,
     /// The whole content. In a module one of `content`, `template` and `source` gives it.
     pub content: Body,
-    /// The owner's name.
+    /// The owner's name, or a number, whether an account has it or not.
     #[serde(default = "root")]
     pub owner: String,
-    /// The group's name.
+    /// The group's name, or a number.
     #[serde(default = "root")]
     pub group: String,
     /// The mode, four octal digits.
@@ -160,7 +160,7 @@ impl Kind for File {
         path::observed(&answers[0], |answer| {
             let content = (answer.kind == "file").then(|| answer.content()).transpose()?;
             Ok(ActualFile {
-                attributes: answer.attributes()?,
+                attributes: answer.attributes_like(&self.attributes())?,
                 content,
                 kind: answer.kind.clone(),
             })

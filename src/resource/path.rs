@@ -69,6 +69,21 @@ impl PathAnswer {
         })
     }
 
+    /// Returns owner, group and mode, the first two as numbers where they are wanted so: whether an account has that number
+    /// says nothing then.
+    pub fn attributes_like(&self, wanted: &Attributes) -> Result<Attributes, String> {
+        let there = self.attributes()?;
+        let like = |wanted: &str, number: &str, name: String| match is_number(wanted) {
+            true => self.get(number).map_or(name, str::to_owned),
+            false => name,
+        };
+        Ok(Attributes {
+            owner: like(&wanted.owner, "uid", there.owner),
+            group: like(&wanted.group, "gid", there.group),
+            mode: there.mode,
+        })
+    }
+
     /// Returns what is known of a file's content.
     pub fn content(&self) -> Result<Content, String> {
         if let Some(text) = &self.content {
@@ -291,6 +306,11 @@ pub fn check_path(field: &'static str, path: &str) -> Option<Mistake> {
         Mistake::new(field, format!("`{path}` is not an absolute path in plain form"))
             .hint("write it from the root, without `.`, `..`, doubled or trailing slashes")
     })
+}
+
+/// Says whether an owner or a group is given by its number.
+fn is_number(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Returns what is wrong with a mode.

@@ -10,6 +10,7 @@ mod controller;
 mod bed;
 mod broken_pulls;
 mod calls;
+mod by_hand;
 mod containers;
 mod drift;
 mod equal;

@@ -9,7 +9,7 @@ use crate::model::inventory::{Host, Use};
 use crate::model::module::{Declared, Module};
 use crate::plan::listeners;
 use crate::plan::reference::Reference;
-use crate::resource::project;
+use crate::resource::{Spec, project};
 
 use super::{Wish, key_place};
 
@@ -112,6 +112,13 @@ impl<'a> Wish<'a> {
                 }
             }
         }
+        let desired = self.wished.desired.hosts.get(&host.id);
+        let entries = desired.into_iter().flat_map(|desired| desired.entries.values());
+        let published = entries.filter_map(|entry| match &entry.spec {
+            Spec::Container(container) => Some(listeners::published(&host.id, entry, container)),
+            _ => None,
+        });
+        all.extend(published.flatten());
         all
     }
 }

@@ -149,7 +149,10 @@ impl Converge<'_> {
         let anonymous = scene.aside.as_ref().map(|aside| aside.anonymous.clone());
         let resolved = Resolved {
             environment: self.environment.clone(),
-            containers: self.engine.containers_of(&self.spec.project).await?,
+            containers: self
+                .engine
+                .containers_of(&self.spec.project, &self.spec.needs)
+                .await?,
             anonymous: anonymous.unwrap_or_default(),
             image: image.to_owned(),
         };

@@ -1,14 +1,12 @@
 //! Images of one engine: whether they are there, and how they come.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bollard::auth::DockerCredentials;
-use bollard::query_parameters::{CreateImageOptionsBuilder, ListContainersOptionsBuilder};
+use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::StreamExt as _;
 use tokio::time::Instant;
 
-use crate::model::container::{LABEL_ONEOFF, LABEL_PROJECT, LABEL_SERVICE};
 use crate::model::engine::Login;
 use crate::model::registry::is_digest;
 
@@ -110,32 +108,6 @@ impl Engine {
             true => Ok(digest),
             false => Err(EngineError::Odd(format!("the registry gave no digest of {name}"))),
         }
-    }
-
-    /// Returns the containers of a project by service: the first of each.
-    pub(super) async fn containers_of(&self, project: &str) -> Result<BTreeMap<String, String>, EngineError> {
-        let filters = std::collections::HashMap::from([(
-            "label".to_owned(),
-            vec![
-                format!("{LABEL_PROJECT}={project}"),
-                format!("{LABEL_ONEOFF}=False"),
-            ],
-        )]);
-        let options = ListContainersOptionsBuilder::default()
-            .all(true)
-            .filters(&filters)
-            .build();
-        let found = self.docker.list_containers(Some(options)).await?;
-        let mut services = BTreeMap::new();
-        for container in found {
-            let service = container.labels.unwrap_or_default().remove(LABEL_SERVICE);
-            let names = container.names.unwrap_or_default();
-            let is_aside = names.iter().all(|name| name.ends_with(&super::next::aside("")));
-            if let (Some(service), Some(id), false) = (service, container.id, is_aside) {
-                services.entry(service).or_insert(id);
-            }
-        }
-        Ok(services)
     }
 }
 

@@ -137,6 +137,16 @@ impl Listed {
         self.labels.get(name).map(String::as_str)
     }
 
+    /// Says whether it has the labels of a service.
+    pub(super) fn serves(&self, project: &str, service: &str) -> bool {
+        self.is_of_service(project) && self.label(LABEL_SERVICE) == Some(service)
+    }
+
+    /// Returns the names that it has.
+    pub(super) fn names(&self) -> &[String] {
+        &self.names
+    }
+
     fn is_of_service(&self, project: &str) -> bool {
         let is_aside = self
             .names
@@ -151,8 +161,7 @@ pub(super) fn which<'a>(all: &'a [Listed], probe: &ContainerProbe) -> Option<&'a
     let named = |name: &String| all.iter().find(|listed| listed.names.contains(name));
     let number = probe.number.to_string();
     let made_for = |listed: &&Listed| {
-        listed.is_of_service(&probe.project)
-            && listed.label(LABEL_SERVICE) == Some(&probe.service)
+        listed.serves(&probe.project, &probe.service)
             && listed.label(LABEL_NUMBER) == Some(&number)
     };
     named(&probe.name)

@@ -120,7 +120,7 @@ impl Engine {
         Ok(Containers {
             found,
             inspected,
-            peers: peers(&all),
+            peers: peers(&all, probes),
             asides: asides(&all),
             defaults: defaults(&info?),
         })
@@ -260,13 +260,20 @@ fn absent<T: Serialize>(answer: Result<T, bollard::errors::Error>) -> Result<Opt
     }
 }
 
-/// Returns the services of each project by the ids of their containers.
-fn peers(all: &[Listed]) -> BTreeMap<String, BTreeMap<String, String>> {
+/// Returns the services of each project by the ids of their containers: by their labels, or else by names.
+fn peers(all: &[Listed], probes: &[&ContainerProbe]) -> BTreeMap<String, BTreeMap<String, String>> {
     let mut peers: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     for listed in all {
         if let (Some(project), Some(service)) = (listed.label(LABEL_PROJECT), listed.label(LABEL_SERVICE)) {
             let of_project = peers.entry(project.to_owned()).or_default();
             of_project.insert(listed.id().to_owned(), service.to_owned());
+        }
+    }
+    for probe in probes {
+        for listed in all.iter().filter(|listed| listed.label(LABEL_PROJECT).is_none()) {
+            let service = listed.names().iter().find_map(|name| probe.peers.get(name));
+            let of_project = peers.entry(probe.project.clone()).or_default();
+            of_project.extend(service.map(|service| (listed.id().to_owned(), service.clone())));
         }
     }
     peers

@@ -470,6 +470,9 @@ struct Stat {
     mode: String,
     owner: String,
     group: String,
+    /// Their numbers.
+    uid: String,
+    gid: String,
     size: String,
     /// The time of its last change: seconds, a point, and nine digits.
     changed: String,
@@ -651,12 +654,14 @@ impl Files {
             mode,
             owner,
             group,
+            uid,
+            gid,
             size,
             changed: _,
         } = stat;
         let changed = stat.changed_secs();
         let mut head = format!(
-            "type={kind}\nmode={mode}\nowner={owner}\ngroup={group}\nsize={size}\nchanged={changed}\n"
+            "type={kind}\nmode={mode}\nowner={owner}\ngroup={group}\nuid={uid}\ngid={gid}\nsize={size}\nchanged={changed}\n"
         );
         match self.further(path.as_bytes(), stat.kind, wanted, has_salt) {
             Ok(further) => head.push_str(&further),
@@ -747,6 +752,8 @@ impl Stat {
             mode: format!("{:04o}", mode & 0o7777),
             owner: name(record[2], record[3]),
             group: name(record[4], record[5]),
+            uid: lossy(record[2]),
+            gid: lossy(record[4]),
             size: lossy(record[6]),
             changed: lossy(record[7]),
         })

@@ -82,6 +82,7 @@ pub(super) fn image_of(image: &Value, id: String, veil: &Veil<'_>) -> Image {
     ) = (None, None, false, false);
     normal::settle(&mut settings);
     Image {
+        registry: None,
         id,
         tags: set(image, "/RepoTags"),
         digests: set(image, "/RepoDigests"),

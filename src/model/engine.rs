@@ -26,6 +26,9 @@ pub enum EngineOp {
         /// Who asks the registry; `None` is anybody.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         login: Option<Login>,
+        /// Whether it is pulled though the host has one under its name.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        newer: bool,
     },
     /// Makes a container be as it must be, running and well. One that is replaced is set aside under another name, and goes
     /// when its successor has proved itself; if it does not, the old one comes back. Volumes stay in any case.
@@ -64,7 +67,7 @@ pub enum EngineOp {
 }
 
 /// Who asks a registry.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Login {
     /// The account's name.
@@ -86,6 +89,17 @@ pub enum EngineProbe {
     Once(String),
     /// An image. Answer, status 0: `null`, or an [`Image`](super::inspected::Image) as JSON.
     Image(String),
+    /// An image, and what its registry has under its name now. Answer as that of `Image`, with `registry`.
+    Fresh {
+        /// The image.
+        image: String,
+        /// Who asks the registry; `None` is anybody.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        login: Option<Login>,
+    },
+    /// What runs beside the containers that are asked for in the same look. Answer, status 0: a list of
+    /// [`Other`](super::inspected::Other) as JSON, or `null`.
+    Others,
     /// A network. Answer, status 0: `null`, or a [`NetworkSpec`] as JSON.
     Network(String),
     /// A volume. Answer, status 0: `null`, or a [`VolumeSpec`] as JSON.
@@ -203,6 +217,9 @@ impl From<EngineOp> for Op {
 impl fmt::Display for EngineOp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Pull {
+                image, newer: true, ..
+            } => write!(f, "pull {image} again"),
             Self::Pull { image, .. } => write!(f, "pull {image}"),
             Self::Container { spec, effect, .. } => match effect {
                 Effect::Update => write!(f, "update container {}", spec.name),

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::container::{Settings, is_default};
+use super::container::{LABEL_PROJECT, LABEL_SERVICE, Settings, is_default};
 use super::digest::Fingerprint;
 
 /// What an engine says of one container.
@@ -74,6 +74,9 @@ pub struct Image {
     /// The digests under which registries know it, `name@sha256:…`.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub digests: BTreeSet<String>,
+    /// The digest that its registry has under the name now. Filled in by who looks; `None` where nobody asked, or could ask.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registry: Option<String>,
     /// Its environment.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, EnvValue>,
@@ -123,6 +126,39 @@ pub struct OneOff {
     pub is_ours: bool,
     /// Whether it runs, and how it ended.
     pub state: State,
+}
+
+/// A container that runs and that nobody asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Other {
+    /// Its name.
+    pub name: String,
+    /// The project that its labels name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// The service that its labels name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// What it holds of the host: mounts, devices, the runtime. All else is left out.
+    pub settings: Settings,
+}
+
+impl Other {
+    /// Returns it with what it holds alone.
+    pub fn new(name: &str, labels: &BTreeMap<String, String>, settings: &Settings) -> Self {
+        Self {
+            name: name.to_owned(),
+            project: labels.get(LABEL_PROJECT).cloned(),
+            service: labels.get(LABEL_SERVICE).cloned(),
+            settings: Settings {
+                mounts: settings.mounts.clone(),
+                devices: settings.devices.clone(),
+                device_requests: settings.device_requests.clone(),
+                runtime: settings.runtime.clone(),
+                ..Settings::default()
+            },
+        }
+    }
 }
 
 /// What an engine does where a container says nothing. `None` where nobody asked the engine; then it is not compared.

@@ -8,8 +8,8 @@ use crate::model::id::{HostId, ResourceKey};
 use crate::model::manifest::Manifest;
 use crate::model::observation::{Facts, FactsSeen, HostView, Observation, Reach};
 use crate::ports::{LookReply, LookRequest, Ports, ReachError, Salt};
-use crate::resource::Spec;
 use crate::resource::desired::{Desired, DesiredHost};
+use crate::resource::{Spec, others};
 
 /// What a look at the fleet brought.
 #[derive(Debug, Clone, Default)]
@@ -120,6 +120,10 @@ async fn look_at(ports: &Ports, host: &HostId, desired: &DesiredHost) -> Result<
             .tools
             .extend(entry.spec.tools().iter().map(|tool| (*tool).to_owned()));
     }
+    let others = others::probe(desired);
+    request
+        .probes
+        .extend(others.map(|probe| (others::key(), vec![probe])));
     let mut reply = ports.transport.look(host, &request).await?;
     let leftovers = reply
         .manifest

@@ -17,8 +17,8 @@ use crate::model::known::Known;
 use crate::model::manifest::OwnedState;
 use crate::model::observation::HostView;
 use crate::model::plan::{Basis, Held, HeldWhat, HeldWhy, Note, Plan, Purpose};
-use crate::resource::Consumed;
 use crate::resource::desired::{DesiredHost, Entry};
+use crate::resource::{Consumed, others};
 
 use super::diff::{HostDiff, HostInput};
 use super::{PlanInput, graph, outputs, waves};
@@ -84,6 +84,13 @@ impl<'a> Work<'a> {
             }
         }
         ready.retain(|(host, _, _)| !self.is_limited_out(host));
+        for (host, desired, view) in &ready {
+            let found = others::findings(desired, view.manifest.present(), &view.answers);
+            self.notes.extend(found.into_iter().map(|text| Note {
+                subject: host.to_string(),
+                text,
+            }));
+        }
         let mut starting: BTreeMap<ResourceId, BTreeSet<ResourceId>> = BTreeMap::new();
         for (host, desired, view) in &ready {
             let mut diff = HostDiff::default();

@@ -18,6 +18,7 @@ use crate::model::manifest::Owned;
 use crate::model::observation::{Answer, Observed};
 use crate::model::op::{Op, Probe};
 
+use super::image::Image;
 use super::{Claim, Context, Kind, Mistake, Step, engine, veil};
 
 /// The field of a container that runs with what it consumed before.
@@ -130,11 +131,13 @@ impl Container {
     /// Returns the field that says that this plan changes what it consumes, where nothing else starts it anew.
     fn stale(&self, context: &Context<'_>, most: Option<Effect>) -> Option<FieldChange> {
         let consumed = context.consumed?;
-        let names = |is_container: bool| {
+        // An image that is pulled again is another one, as is a container that comes anew.
+        let comes_anew = |kind: &str| [Self::NAME, Image::NAME].contains(&kind);
+        let names = |is_anew: bool| {
             let of = consumed
                 .changing
                 .iter()
-                .filter(|id| (id.key.kind.as_str() == Self::NAME) == is_container)
+                .filter(|id| comes_anew(id.key.kind.as_str()) == is_anew)
                 .map(|id| id.key.to_string());
             of.collect::<Vec<_>>().join(", ")
         };
@@ -143,8 +146,8 @@ impl Container {
         if !containers.is_empty() && is_below(Effect::Recreate) {
             return Some(FieldChange::text(
                 RECREATED_WITH,
-                format!("shares with {containers} as it is"),
-                "shares with it as it will be",
+                format!("rests on {containers} as it is"),
+                "rests on it as it will be",
             ));
         }
         (!others.is_empty() && is_below(Effect::Restart))

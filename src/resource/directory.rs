@@ -35,6 +35,10 @@ pub struct Directory {
     /// The mode, four octal digits.
     #[serde(default = "mode_0755")]
     pub mode: String,
+    /// Whether an identity lies in it: keys, what a validator has signed. It is never deleted then, and containers of others that mount
+    /// it are named in plans.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub identity: bool,
 }
 
 fn mode_0755() -> String {
@@ -162,7 +166,11 @@ impl Kind for Directory {
     }
 
     fn never_deleted(&self) -> Option<String> {
-        path::identity(&self.path)
+        let is_said = || {
+            let why = format!("`{}` holds an identity, which muster never deletes", self.path);
+            self.identity.then_some(why)
+        };
+        path::identity(&self.path).or_else(is_said)
     }
 
     fn consumed(&self) -> Digest {

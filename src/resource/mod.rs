@@ -643,6 +643,7 @@ mod file;
 mod group;
 mod image;
 mod network;
+pub mod others;
 mod package;
 pub mod part;
 mod path;

@@ -1,7 +1,7 @@
 //! Parts: the resources that a Compose project becomes, made from what its files declare.
 
 use crate::model::body::Body;
-use crate::model::container::ContainerSpec;
+use crate::model::container::{ContainerSpec, Pull};
 use crate::model::network::NetworkSpec;
 use crate::model::registry::Placed;
 use crate::model::volume::VolumeSpec;
@@ -9,7 +9,7 @@ use crate::model::volume::VolumeSpec;
 use super::container::Container;
 use super::directory::Directory;
 use super::file::File;
-use super::image::Image;
+use super::image::{Image, PullPolicy};
 use super::{Spec, network, volume};
 
 /// Returns a folder.
@@ -19,6 +19,7 @@ pub fn directory(path: &str, [owner, group]: [&str; 2], mode: &str) -> Spec {
         owner: owner.to_owned(),
         group: group.to_owned(),
         mode: mode.to_owned(),
+        identity: false,
     })
 }
 
@@ -36,10 +37,14 @@ pub fn file(path: &str, content: Body, [owner, group]: [&str; 2], mode: &str, se
 }
 
 /// Returns an image.
-pub fn image(placed: &Placed, platform: Option<String>) -> Spec {
+pub fn image(placed: &Placed, platform: Option<String>, pull: Pull) -> Spec {
     Spec::Image(Image {
         name: placed.name.clone(),
         platform,
+        pull_policy: match pull {
+            Pull::Always => PullPolicy::Always,
+            Pull::Missing | Pull::Never => PullPolicy::Missing,
+        },
         login: placed.login.clone(),
     })
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::model::container::ContainerSpec;
 use crate::model::digest::{Digest, Fingerprint};
 use crate::model::engine::{ContainerProbe, EngineOp, EngineProbe};
-use crate::model::inspected::{EnvValue, Image, Inspected, OneOff, State};
+use crate::model::inspected::{EnvValue, Image, Inspected, OneOff, Other, State};
 use crate::model::network::NetworkSpec;
 use crate::model::observation::Answer;
 use crate::model::volume::VolumeSpec;
@@ -144,7 +144,15 @@ impl Host {
                 is_ours: false,
                 state: State::default(),
             })),
-            EngineProbe::Image(name) => json!(self.engine.images.contains(name).then(|| image(name))),
+            EngineProbe::Image(name) | EngineProbe::Fresh { image: name, .. } => {
+                json!(self.engine.images.contains(name).then(|| image(name)))
+            }
+            EngineProbe::Others => {
+                let containers = self.engine.containers.values().map(|container| &container.spec);
+                let others =
+                    containers.map(|spec| Other::new(&spec.name, &spec.settings.labels, &spec.settings));
+                json!(others.collect::<Vec<_>>())
+            }
             EngineProbe::Network(name) => json!(self.engine.networks.get(name)),
             EngineProbe::Volume(name) => json!(self.engine.volumes.get(name)),
         };

@@ -92,7 +92,10 @@ impl FleetTransport {
             return;
         }
         let said = match (self.engine(host).await, self.engine_reads()) {
-            (Ok(engine), Some(reads)) => engine.look(&asked, &reads, veil).await,
+            (Ok(engine), Some(reads)) => {
+                let fill = |body: &Body| perform::fill(body, self.secrets());
+                engine.look(&asked, &reads, veil, &fill).await
+            }
             // Where there is no engine, nothing of one is there.
             (Err(EngineError::NotInstalled), _) => vec![nothing(); asked.len()],
             (Err(error), _) => {

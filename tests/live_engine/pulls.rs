@@ -14,6 +14,7 @@ fn pull(image: &str, login: Option<Login>) -> EngineOp {
         image: image.to_owned(),
         platform: None,
         login,
+        newer: false,
     }
 }
 

@@ -45,7 +45,7 @@ impl<'a> Wish<'a> {
             let placed = self.placed(host, &run.image, &declared.origin);
             run.image = placed.name.clone();
             if run.pull() != Pull::Never {
-                let image = part::image(&placed, run.platform.clone());
+                let image = part::image(&placed, run.platform.clone(), run.pull());
                 self.brought(host, module, declared, &raw, image);
             }
         }

@@ -50,9 +50,10 @@ impl Engine {
                 image,
                 platform,
                 login,
+                newer,
             } => {
                 // There already: the registry is not asked.
-                if self.image_id(image).await.is_ok() {
+                if !newer && self.image_id(image).await.is_ok() {
                     return Ok(());
                 }
                 let login = login

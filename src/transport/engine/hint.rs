@@ -85,6 +85,7 @@ mod tests {
             image: image.to_owned(),
             platform: None,
             login,
+            newer: false,
         };
         let error = EngineError::Refused {
             status: 500,

@@ -15,6 +15,7 @@ use crate::model::observation::Answer;
 use crate::model::volume::VolumeSpec;
 
 use super::Engine;
+use super::act::Fill;
 use super::scene::Scene;
 
 /// Reads what an engine says, in its own JSON. The rooms that know its meaning are not known here.
@@ -58,9 +59,10 @@ impl Engine {
         asked: &[Asked<'_>],
         reads: &EngineReads,
         veil: EngineVeil<'_>,
+        fill: Fill<'_>,
     ) -> Vec<Answer> {
         let probes: Vec<&EngineProbe> = asked.iter().map(|asked| asked.probe).collect();
-        let scene = self.scene(&probes).await;
+        let scene = self.scene(&probes, fill).await;
         asked
             .iter()
             .map(|asked| match answer(asked, &scene, reads, veil) {
@@ -93,6 +95,15 @@ fn answer(
             let image = scene.image(name)?;
             Ok(said(image.map(|image| (reads.image)(&image, &shows, &print))))
         }
+        EngineProbe::Fresh { image: name, .. } => {
+            let Some(found) = scene.image(name)? else {
+                return Ok(said(Value::Null));
+            };
+            let mut image = (reads.image)(&found, &|_| false, &print);
+            image.registry = scene.fresh(name)?;
+            Ok(said(image))
+        }
+        EngineProbe::Others => scene.others(reads, &print).map(said),
         EngineProbe::Network(name) => read(scene.network(name)?, reads.network),
         EngineProbe::Volume(name) => read(scene.volume(name)?, reads.volume),
     }
@@ -111,6 +122,7 @@ pub(super) struct Listed {
     id: String,
     names: Vec<String>,
     labels: HashMap<String, String>,
+    is_up: bool,
 }
 
 impl From<ContainerSummary> for Listed {
@@ -120,6 +132,9 @@ impl From<ContainerSummary> for Listed {
             id: summary.id.unwrap_or_default(),
             names: summary.names.unwrap_or_default().into_iter().map(name).collect(),
             labels: summary.labels.unwrap_or_default(),
+            is_up: summary.state.is_some_and(|state| {
+                ["running", "paused", "restarting"].contains(&state.to_string().as_str())
+            }),
         }
     }
 }
@@ -142,9 +157,9 @@ impl Listed {
         self.is_of_service(project) && self.label(LABEL_SERVICE) == Some(service)
     }
 
-    /// Returns the names that it has.
-    pub(super) fn names(&self) -> &[String] {
-        &self.names
+    /// Says whether it is up.
+    pub(super) fn is_up(&self) -> bool {
+        self.is_up
     }
 
     fn is_of_service(&self, project: &str) -> bool {
@@ -161,8 +176,7 @@ pub(super) fn which<'a>(all: &'a [Listed], probe: &ContainerProbe) -> Option<&'a
     let named = |name: &String| all.iter().find(|listed| listed.names.contains(name));
     let number = probe.number.to_string();
     let made_for = |listed: &&Listed| {
-        listed.serves(&probe.project, &probe.service)
-            && listed.label(LABEL_NUMBER) == Some(&number)
+        listed.serves(&probe.project, &probe.service) && listed.label(LABEL_NUMBER) == Some(&number)
     };
     named(&probe.name)
         .or_else(|| all.iter().find(made_for))

@@ -102,7 +102,7 @@ fn serving<'a>(all: &'a [Listed], project: &str, need: &Need) -> Vec<&'a Listed>
         true => {
             let is_named = |listed: &&Listed| listed.names().iter().any(|name| need.names.contains(name));
             all.iter().filter(is_named).collect()
-        },
+        }
         false => labelled,
     }
 }

@@ -13,9 +13,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::model::container::{LABEL_PROJECT, LABEL_SERVICE};
-use crate::model::engine::{ContainerProbe, EngineProbe};
-use crate::model::inspected::{EngineDefaults, Inspected};
+use crate::model::engine::{ContainerProbe, EngineProbe, Login};
+use crate::model::inspected::{EngineDefaults, Inspected, Other};
 
+use super::act::Fill;
 use super::look::{EngineReads, Listed, Prints, which};
 use super::{Engine, EngineError, next};
 
@@ -31,6 +32,8 @@ pub(super) struct Scene {
     volumes: Option<Result<Volumes, String>>,
     /// Containers that run once, by name.
     once: BTreeMap<String, Result<Value, String>>,
+    /// The digests that registries have under names now; nothing where nobody could ask.
+    fresh: BTreeMap<String, Result<Option<String>, String>>,
 }
 
 /// What is there of the containers.
@@ -42,6 +45,8 @@ struct Containers {
     /// The names of those that are set aside.
     asides: BTreeSet<String>,
     defaults: EngineDefaults,
+    /// What runs beside those that were asked for.
+    others: BTreeMap<String, Value>,
 }
 
 struct Volumes {
@@ -52,11 +57,12 @@ struct Volumes {
 
 impl Engine {
     /// Looks at everything that probes ask for.
-    pub(super) async fn scene(&self, probes: &[&EngineProbe]) -> Scene {
+    pub(super) async fn scene(&self, probes: &[&EngineProbe], fill: Fill<'_>) -> Scene {
         let containers: Vec<&ContainerProbe> = probes.iter().filter_map(|probe| container(probe)).collect();
         let wanted: BTreeSet<String> = probes.iter().filter_map(|probe| image(probe)).collect();
         let asks = |kind: fn(&EngineProbe) -> bool| probes.iter().any(|probe| kind(probe));
         let has_networks = asks(|probe| matches!(probe, EngineProbe::Network(_)));
+        let has_others = asks(|probe| matches!(probe, EngineProbe::Others));
         let has_volumes = asks(|probe| matches!(probe, EngineProbe::Volume(_)));
         let once = probes.iter().filter_map(|probe| match probe {
             EngineProbe::Once(name) => Some(async move {
@@ -65,12 +71,19 @@ impl Engine {
             }),
             _ => None,
         });
-        let (containers, mut images, networks, volumes, once) = join!(
-            self.containers(&containers),
+        let fresh = probes.iter().filter_map(|probe| match probe {
+            EngineProbe::Fresh { image, login } => {
+                Some(async move { (image.clone(), self.fresh(image, login.as_ref(), fill).await) })
+            }
+            _ => None,
+        });
+        let (containers, mut images, networks, volumes, once, fresh) = join!(
+            self.containers(&containers, has_others),
             self.images(wanted),
             OptionFuture::from(has_networks.then(|| self.networks())),
             OptionFuture::from(has_volumes.then(|| self.volumes())),
             join_all(once),
+            join_all(fresh),
         );
         if let Ok(containers) = &containers {
             // What runs is mostly what is wanted, which was asked for by its name already.
@@ -93,11 +106,33 @@ impl Engine {
             networks,
             volumes,
             once: once.into_iter().collect(),
+            fresh: fresh.into_iter().collect(),
         }
     }
 
-    async fn containers(&self, probes: &[&ContainerProbe]) -> Result<Containers, EngineError> {
-        if probes.is_empty() {
+    /// Asks a registry what a name means there now. Where the account's secret is left out on purpose, nobody can ask.
+    async fn fresh(
+        &self,
+        name: &str,
+        login: Option<&Login>,
+        fill: Fill<'_>,
+    ) -> Result<Option<String>, String> {
+        let is_filled = |login: &Login| fill(&login.user).is_ok() && fill(&login.password).is_ok();
+        if !login.is_none_or(is_filled) {
+            return Ok(None);
+        }
+        let asked = self.digest(name, login, fill).await;
+        asked
+            .map(Some)
+            .map_err(|error| format!("its registry does not say what `{name}` is now: {error}"))
+    }
+
+    async fn containers(
+        &self,
+        probes: &[&ContainerProbe],
+        has_others: bool,
+    ) -> Result<Containers, EngineError> {
+        if probes.is_empty() && !has_others {
             return Ok(Containers::default());
         }
         let options = ListContainersOptionsBuilder::default().all(true).build();
@@ -108,12 +143,20 @@ impl Engine {
             .filter_map(|probe| Some(((*probe).clone(), which(&all, probe)?.id().to_owned())))
             .collect();
         let ids: BTreeSet<&String> = found.values().collect();
+        let is_other =
+            |listed: &&Listed| has_others && listed.is_up() && !found.values().any(|id| id == listed.id());
+        let others = all.iter().filter(is_other).map(|listed| async move {
+            let id = listed.id();
+            let inspected = self.docker.inspect_container(id, None::<InspectContainerOptions>);
+            (id.to_owned(), absent(inspected.await))
+        });
         let inspects = ids.into_iter().map(|id| async move {
             let inspected = self.docker.inspect_container(id, None::<InspectContainerOptions>);
             (id.clone(), absent(inspected.await))
         });
         let mut inspected = BTreeMap::new();
-        for (id, container) in join_all(inspects).await {
+        let (inspects, others) = join!(join_all(inspects), join_all(others));
+        for (id, container) in inspects {
             // What is gone since the list was made is not there.
             inspected.extend(container?.map(|container| (id, container)));
         }
@@ -123,6 +166,11 @@ impl Engine {
             peers: peers(&all, probes),
             asides: asides(&all),
             defaults: defaults(&info?),
+            // One that cannot be looked at is none of ours, and holds nothing up.
+            others: others
+                .into_iter()
+                .filter_map(|(id, other)| Some((id, other.ok()??)))
+                .collect(),
         })
     }
 
@@ -185,6 +233,21 @@ impl Scene {
         }))
     }
 
+    /// Says what those hold that nobody asked for.
+    pub(super) fn others(&self, reads: &EngineReads, print: &Prints<'_>) -> Result<Vec<Other>, String> {
+        let containers = self.containers.as_ref().map_err(Clone::clone)?;
+        let other = |container: &Value| {
+            let seen = (reads.container)(container, &Value::Null, &|_| false, print)?;
+            Ok(Other::new(&seen.name, &seen.settings.labels, &seen.settings))
+        };
+        containers.others.values().map(other).collect()
+    }
+
+    /// Returns the digest that a registry has under a name now, where it was asked.
+    pub(super) fn fresh(&self, name: &str) -> Result<Option<String>, String> {
+        self.fresh.get(name).cloned().unwrap_or(Ok(None))
+    }
+
     /// Returns what is there of a container that runs once.
     pub(super) fn once(&self, name: &str) -> Result<Value, String> {
         self.once.get(name).cloned().unwrap_or(Ok(Value::Null))
@@ -229,17 +292,20 @@ impl Scene {
 fn container<'a>(probe: &&'a EngineProbe) -> Option<&'a ContainerProbe> {
     match probe {
         EngineProbe::Container(probe) => Some(probe),
-        EngineProbe::Once(_) | EngineProbe::Image(_) | EngineProbe::Network(_) | EngineProbe::Volume(_) => {
-            None
-        }
+        EngineProbe::Once(_)
+        | EngineProbe::Image(_)
+        | EngineProbe::Fresh { .. }
+        | EngineProbe::Others
+        | EngineProbe::Network(_)
+        | EngineProbe::Volume(_) => None,
     }
 }
 
 fn image(probe: &EngineProbe) -> Option<String> {
     match probe {
         EngineProbe::Container(probe) => Some(probe.image.clone()),
-        EngineProbe::Image(name) => Some(name.clone()),
-        EngineProbe::Once(_) | EngineProbe::Network(_) | EngineProbe::Volume(_) => None,
+        EngineProbe::Image(name) | EngineProbe::Fresh { image: name, .. } => Some(name.clone()),
+        EngineProbe::Once(_) | EngineProbe::Others | EngineProbe::Network(_) | EngineProbe::Volume(_) => None,
     }
 }
 

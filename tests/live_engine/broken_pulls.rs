@@ -14,7 +14,7 @@ const WRONG: &str = "wr0ng-P4ssw0rd-9Zk";
 const LARGE_MIB: u64 = 24;
 
 /// Pushes an image of one large layer, which the host does not keep.
-fn push_large(fleet: &Fleet, image: &str) {
+pub fn push_large(fleet: &Fleet, image: &str) {
     fleet.sh(
         "h1",
         &format!(

@@ -14,6 +14,7 @@ mod calls;
 mod containers;
 mod drift;
 mod equal;
+mod fence;
 mod fresh;
 mod killed;
 mod kinds;

@@ -69,6 +69,12 @@ impl<'f> Toll<'f> {
         }
     }
 
+    /// Returns the requests so far that change something.
+    pub fn seen(&self) -> Vec<String> {
+        let seen = self.fleet.sh("h1", "cat /run/toll/seen 2>/dev/null || true");
+        seen.lines().map(str::to_owned).collect()
+    }
+
     /// Lets what is held go on.
     pub fn go(&self) {
         self.fleet.sh("h1", "touch /run/toll/go");

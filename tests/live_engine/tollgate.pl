@@ -1,6 +1,8 @@
 # Stands before an engine's socket. A request that a rule names waits there, before it or after the engine has answered,
 # until the rule's command has ended. Each rule is for one request.
 #
+# What changes something is written down in FOLDER/seen.
+#
 # Rules are lines of FOLDER/rules: NUMBER <tab> WHEN <tab> PATTERN <tab> COMMAND. WHEN is
 #   before  the engine has not seen it, and never will if whoever asked is gone by then;
 #   late    the engine has not seen it, and will, whoever is gone;
@@ -45,6 +47,7 @@ sub relay {
                 send_all($client, $part) or return;
             } else {
                 if ($part =~ m{^([A-Z]+ /\S*) HTTP/}) {
+                    note($1) unless $1 =~ /^(GET|HEAD) /;
                     my ($when, $command) = rule_for($1);
                     if ($when eq 'after') {
                         $after = $command;
@@ -69,6 +72,12 @@ sub rule_for {
         return ($when, $command) if $request =~ /$pattern/ && mkdir "$folder/used.$number";
     }
     return ('', '');
+}
+
+sub note {
+    my ($request) = @_;
+    open my $seen, '>>', "$folder/seen" or return;
+    syswrite $seen, "$request\n";
 }
 
 sub is_gone {

@@ -141,6 +141,13 @@ impl<'f> Trial<'f> {
         ran
     }
 
+    /// Resumes where there is something to resume.
+    pub fn resume_or_plan(&self) {
+        let ran = self.project.muster(&["resume", "-y", "--no-input"]);
+        self.told(&ran);
+        self.project.assert_settled();
+    }
+
     /// Returns the names of all containers of the project.
     pub fn names(&self) -> String {
         self.sh("docker ps -a --filter label=com.docker.compose.project=trial --format '{{.Names}}' | sort")

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::bed::POISON;
 use crate::fleet::{Fleet, Project, Ran};
+use crate::pin::push;
+use crate::registry::Registry;
 
 /// Each start notes itself, waits until it is let go on, and does what the probe looks at.
 const RUNS: &str = "echo start >>/srv/starts; while [ ! -e /srv/go ]; do sleep 0.1; done; echo $PASS $LEVEL >/srv/done; sync";
@@ -228,4 +230,46 @@ fn an_engine_that_restarts_under_it_is_waited_for_and_the_end_is_told() {
     fleet.sh("h1", "touch /srv/once/go");
     project.apply();
     assert_eq!((starts(&fleet).as_str(), names(&fleet).as_str()), ("2", ""));
+}
+
+#[test]
+fn its_image_comes_by_digest_from_where_its_registry_is_rewritten_to() {
+    let fleet = Fleet::up_with_engines(1);
+    let registry = Registry::start(&fleet, Some(("ops", POISON)));
+    registry.admit(&fleet, "h1");
+    let digest = push(&fleet, &registry, "FIRST");
+    let project = Project::new(&fleet, &["h1"]);
+    project.module(
+        r#"
+[[container_run]]
+name    = "once"
+image   = "ghcr.io/team/box:1"
+command = ["sh", "-c", "echo $FIRST >/srv/first"]
+volumes = ["/srv/once:/srv"]
+probe   = "test -e /srv/once/first"
+"#,
+    );
+    project.write("inventories/secret", POISON);
+    let local = &registry.name;
+    project.extend_inventory(&format!(
+        "\n[registries.\"ghcr.io\"]\nrewrite = \"{local}\"\n\n[registries.\"{local}\"]\nuser = \"ops\"\npassword = \"file:secret\"\n"
+    ));
+    let pinned = project.muster(&["pin", "--no-input"]);
+    assert_eq!(
+        pinned.stdout,
+        format!("+ ghcr.io/team/box:1 {digest}\n"),
+        "{}",
+        said(&pinned)
+    );
+    let plan = project.muster(&["plan", "--no-input"]);
+    let image = format!("{local}/team/box:1@{digest}");
+    let named = plan.stdout.matches(&image).count();
+    assert!(
+        named >= 2,
+        "as an image, and as that of the container: {}",
+        said(&plan)
+    );
+    project.apply();
+    assert_eq!(fleet.sh("h1", "cat /srv/once/first"), "1\n");
+    assert_eq!(names(&fleet), "");
 }

@@ -16,7 +16,7 @@ const MODULE: &str =
 const LOCK: &str = "inventories/fleet.images.lock";
 
 /// Pushes the host's image `box:1`, with one more variable, and returns its digest.
-fn push(fleet: &Fleet, registry: &Registry, variable: &str) -> String {
+pub fn push(fleet: &Fleet, registry: &Registry, variable: &str) -> String {
     let name = format!("{}/team/box:1", registry.name);
     let script = format!(
         "docker login -u ops --password-stdin {0} >/dev/null 2>&1 && id=$(docker create box:1) && \

@@ -218,6 +218,15 @@ fn pull_that_takes_long_is_told_by_its_layers_in_few_lines_and_the_journal_knows
         .filter_map(|rest| rest.split_once(" MiB").map(|(said, _)| said))
         .collect();
     assert!(states.len() > 10, "{states:?}: {shown}");
+    let whole = format!(" of {} layers", LAYERS + 1);
+    let done: std::collections::BTreeSet<&str> = states
+        .iter()
+        .filter_map(|said| said.split_once(&whole).map(|(done, _)| done))
+        .collect();
+    assert!(
+        done.len() > 1,
+        "layers come to their end one after another: {states:?}"
+    );
 
     let runs = std::fs::read_dir(project.folder().join("plans/fleet")).expect("plans are kept");
     let journals: Vec<String> = runs

@@ -172,7 +172,7 @@ fn one_that_does_not_prove_itself_gives_way_to_the_one_before_it() {
     let said = tail.join("\n");
     assert_eq!(status, 7, "{said}");
     assert!(
-        said.contains("its log is secret") && !said.contains("the reason"),
+        said.contains("its log is secret, and went with it") && !said.contains("the reason"),
         "{said}"
     );
 }

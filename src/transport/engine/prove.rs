@@ -93,7 +93,11 @@ impl Converge<'_> {
             ConvergeError::Unproven { why, exit_code, log } => ConvergeError::Unproven {
                 why: why + &and,
                 exit_code,
-                log,
+                // The name is its predecessor's again, and so is the log under that name.
+                log: match self.spec.is_log_secret {
+                    true => vec!["its log is secret, and went with it".to_owned()],
+                    false => log,
+                },
             },
             ConvergeError::Engine(EngineError::Refused { status, message }) => {
                 let message = message + &and;

@@ -114,6 +114,22 @@ impl Kind for Image {
         }]
     }
 
+    /// Who asks for it always asks for all.
+    fn joined(&self, other: &Self) -> Option<Self> {
+        let asked = [self, other]
+            .into_iter()
+            .find(|image| image.pull_policy == PullPolicy::Always);
+        let joined = asked.unwrap_or(self).clone();
+        let is_same = |image: &Self| {
+            let like = Self {
+                pull_policy: joined.pull_policy,
+                ..image.clone()
+            };
+            like == joined
+        };
+        (is_same(self) && is_same(other)).then(|| joined.clone())
+    }
+
     fn probes(&self) -> Vec<Probe> {
         let probe = match self.is_asked_for() {
             true => EngineProbe::Fresh {
@@ -185,5 +201,24 @@ impl Kind for Image {
 
     fn consumed(&self) -> Digest {
         Digest::of(&self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_that_declare_one_image_agree_and_one_that_asks_always_asks_for_both() {
+        let image = |policy: &str, platform: &str| -> Image {
+            let spec = serde_json::json!({ "name": "app:1", "pull_policy": policy, "platform": platform });
+            serde_json::from_value(spec).expect("an image")
+        };
+        let (plain, always) = (image("missing", "linux/amd64"), image("always", "linux/amd64"));
+        for (first, second) in [(&plain, &always), (&always, &plain), (&always, &always)] {
+            assert_eq!(first.joined(second).as_ref(), Some(&always));
+        }
+        assert_eq!(plain.joined(&plain).as_ref(), Some(&plain));
+        assert_eq!(plain.joined(&image("always", "linux/arm64")), None);
     }
 }

@@ -325,12 +325,18 @@ fn memory() -> Result<PathBuf, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
     use age::secrecy::ExposeSecret as _;
 
     use super::*;
 
+    /// A signal is the whole process's: while one test sends it to its own editor, no other may edit.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
     struct Desk {
         folder: tempfile::TempDir,
+        _alone: MutexGuard<'static, ()>,
     }
 
     impl Desk {
@@ -338,7 +344,10 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let key = age::x25519::Identity::generate();
             std::fs::write(folder.path().join("identity"), key.to_string().expose_secret()).unwrap();
-            Self { folder }
+            Self {
+                folder,
+                _alone: ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner),
+            }
         }
 
         fn place(&self) -> Place {

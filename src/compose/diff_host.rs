@@ -6,6 +6,7 @@ use crate::model::change::Shown;
 use crate::model::container::Settings;
 use crate::model::container_part::{Logging, Mount};
 use crate::model::inspected::Inspected;
+use crate::model::quantity;
 
 use super::found::Found;
 use super::show;
@@ -43,14 +44,16 @@ pub(super) fn limits(found: &mut Found, is: &Settings, wanted: &Settings) {
         ),
     ];
     for (field, seen, must) in sizes {
-        found.option(field, seen.as_ref(), must.as_ref(), |bytes| show::bytes(*bytes));
+        found.option(field, seen.as_ref(), must.as_ref(), |bytes| {
+            quantity::bytes(*bytes)
+        });
     }
     // Where the kernel cannot bound swap the engine says -1 of what nobody asked for. An engine whose memory limit changes
     // keeps what it made of the old one.
     let is_engines = wanted.memory_swap_bytes.is_none()
         && (is.memory_swap_bytes == Some(-1) || is.memory_bytes != wanted.memory_bytes);
     if !is_engines {
-        let shown = |bytes: &i64| u64::try_from(*bytes).map_or_else(|_| "no bound".to_owned(), show::bytes);
+        let shown = |size: &i64| quantity::bound(*size);
         found.option(
             "memswap_limit",
             is.memory_swap_bytes.as_ref(),
@@ -62,7 +65,7 @@ pub(super) fn limits(found: &mut Found, is: &Settings, wanted: &Settings) {
         "cpus",
         is.nano_cpus.as_ref(),
         wanted.nano_cpus.as_ref(),
-        |nanos| show::cpus(*nanos),
+        |nanos| quantity::cpus(*nanos),
     );
     found.option(
         "cpu_shares",
@@ -86,7 +89,7 @@ pub(super) fn limits(found: &mut Found, is: &Settings, wanted: &Settings) {
         "shm_size",
         is.shm_bytes.as_ref(),
         wanted.shm_bytes.as_ref(),
-        |bytes| show::bytes(*bytes),
+        |bytes| quantity::bytes(*bytes),
     );
     if is.oom_score_adj != wanted.oom_score_adj {
         found.text("oom_score_adj", is.oom_score_adj, wanted.oom_score_adj);

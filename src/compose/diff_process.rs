@@ -1,8 +1,9 @@
 //! The process of a container against what it must be: who it is, what it may do and whom it shares with.
 
-use crate::model::container::Settings;
+use crate::model::container::{Settings, words};
 use crate::model::container_part::{Health, NetworkMode};
 use crate::model::inspected::Inspected;
+use crate::model::quantity;
 
 use super::found::Found;
 use super::show;
@@ -51,11 +52,7 @@ pub(super) fn health(found: &mut Found, is: Option<&Health>, wanted: Option<&Hea
         return found.option("healthcheck", is, wanted, show::health);
     };
     if seen.test != must.test {
-        found.text(
-            "healthcheck.test",
-            show::words(&seen.test),
-            show::words(&must.test),
-        );
+        found.text("healthcheck.test", words(&seen.test), words(&must.test));
     }
     let parts = [
         ("healthcheck.interval", seen.interval_nanos, must.interval_nanos),
@@ -72,7 +69,9 @@ pub(super) fn health(found: &mut Found, is: Option<&Health>, wanted: Option<&Hea
         ),
     ];
     for (field, seen, must) in parts {
-        found.option(field, seen.as_ref(), must.as_ref(), |nanos| show::nanos(*nanos));
+        found.option(field, seen.as_ref(), must.as_ref(), |nanos| {
+            quantity::nanos(*nanos)
+        });
     }
     found.option(
         "healthcheck.retries",

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::model::change::Shown;
-use crate::model::container::{ContainerSpec, Settings, strangers};
+use crate::model::container::{ContainerSpec, Settings, strangers, words};
 use crate::model::container_part::{Port, Restart};
 use crate::model::inspected::{Differences, Inspected};
 use crate::model::known::Known;
@@ -43,14 +43,14 @@ pub fn differences(spec: &ContainerSpec, seen: &Inspected, known: &Known) -> Dif
     }
     let wanted = expected::settings(spec, &seen.runs);
     let is = &seen.settings;
-    found.option("command", is.command.as_ref(), wanted.command.as_ref(), |words| {
-        show::words(words)
+    found.option("command", is.command.as_ref(), wanted.command.as_ref(), |list| {
+        words(list)
     });
     found.option(
         "entrypoint",
         is.entrypoint.as_ref(),
         wanted.entrypoint.as_ref(),
-        |words| show::words(words),
+        |list| words(list),
     );
     diff_env::compare(&mut found, spec, seen, known);
     diff_process::process(&mut found, is, &wanted);

@@ -47,6 +47,24 @@ pub fn is_own_label(key: &str) -> bool {
     key.starts_with("com.docker.compose.") || key.starts_with("dev.muster.")
 }
 
+/// Writes words so that each can be told apart.
+pub fn words(words: &[String]) -> String {
+    let is_bare = |word: &str| {
+        !word.is_empty()
+            && word
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c))
+    };
+    let word = |word: &String| {
+        if is_bare(word) {
+            word.clone()
+        } else {
+            format!("{word:?}")
+        }
+    };
+    words.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
 /// Returns the labels that say something of a thing, and not who made it.
 pub fn strangers(labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let strange = labels.iter().filter(|(key, _)| !is_own_label(key));

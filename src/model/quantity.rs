@@ -63,6 +63,38 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     number.checked_mul(factor).ok_or_else(error)
 }
 
+/// Writes a size in the largest binary unit that says it whole.
+pub fn bytes(bytes: u64) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let whole = units
+        .into_iter()
+        .find(|(shift, _)| bytes != 0 && bytes.is_multiple_of(1 << shift));
+    whole.map_or_else(
+        || format!("{bytes} bytes"),
+        |(shift, unit)| format!("{} {unit}", bytes >> shift),
+    )
+}
+
+/// Writes a size of which -1 has no bound.
+pub fn bound(size: i64) -> String {
+    u64::try_from(size).map_or_else(|_| "no bound".to_owned(), bytes)
+}
+
+/// Writes processors, given in billionths.
+pub fn cpus(nanos: u64) -> String {
+    let text = format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// Writes a duration in the largest unit that says it whole.
+pub fn nanos(nanos: u64) -> String {
+    match (nanos % 1_000_000_000, nanos % 1_000_000) {
+        (0, _) => format!("{}s", nanos / 1_000_000_000),
+        (_, 0) => format!("{}ms", nanos / 1_000_000),
+        _ => format!("{nanos}ns"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

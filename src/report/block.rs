@@ -188,7 +188,7 @@ fn spec(change: &Change, extent: Extent) -> Vec<Line> {
     let spec = if is_container {
         Value::Object(container::fields(&change.spec))
     } else {
-        change.spec.clone()
+        container::without_own_labels(&change.spec)
     };
     let Value::Object(fields) = &spec else {
         return Vec::new();

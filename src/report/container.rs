@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
-use crate::model::container::is_own_label;
+use super::settings;
+use crate::model::container::{Settings, is_own_label};
 
 /// What stands in the place of a value that nobody declared public.
 const HIDDEN: &str = "(not shown)";
@@ -37,14 +39,14 @@ pub fn fields(spec: &Value) -> Map<String, Value> {
     let public = public(spec);
     for (name, value) in parts.iter().filter(|(name, _)| !SILENT.contains(&name.as_str())) {
         match (name.as_str(), value.as_object()) {
-            ("settings", Some(settings)) => settings.iter().for_each(|(name, value)| {
-                let value = if name == "labels" {
-                    labels(value)
-                } else {
-                    value.clone()
-                };
-                shown.insert(name.clone(), value);
-            }),
+            ("settings", Some(_)) => match Settings::deserialize(value) {
+                Ok(settings) => shown.extend(settings::told(
+                    &settings,
+                    own(spec)["service"].as_str().unwrap_or_default(),
+                )),
+                // Of another version: as it stands there.
+                Err(_) => drop(shown.insert(name.clone(), value.clone())),
+            },
             ("environment", Some(variables)) => variables.iter().for_each(|(key, value)| {
                 shown.insert(format!("environment.{key}"), variable(key, value, &public));
             }),
@@ -52,6 +54,15 @@ pub fn fields(spec: &Value) -> Map<String, Value> {
         }
     }
     shown
+}
+
+/// Takes the labels out by which muster and Compose recognise what is theirs.
+pub fn without_own_labels(spec: &Value) -> Value {
+    let mut spec = spec.clone();
+    if let Some(labels) = spec.get_mut("labels").and_then(Value::as_object_mut) {
+        labels.retain(|name, _| !is_own_label(name));
+    }
+    spec
 }
 
 /// Takes the values out that nobody declared public. What they come from may be a file that is never shown.
@@ -99,14 +110,6 @@ fn variable(key: &str, value: &Value, public: &BTreeSet<String>) -> Value {
     }
 }
 
-fn labels(labels: &Value) -> Value {
-    let mut labels = labels.clone();
-    if let Some(all) = labels.as_object_mut() {
-        all.retain(|name, _| !is_own_label(name));
-    }
-    labels
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,7 +131,7 @@ mod tests {
             "image": "box:1", "environment.LEVEL": "info", "environment.FROM": HIDDEN,
             "environment.URL": [{ "text": HIDDEN }, { "secret": "plain|env:URL" }],
             "environment.PASS": [{ "secret": "plain|env:PASS" }],
-            "command": ["sleep", "1"], "labels": { "tier": "back" },
+            "command": "sleep 1", "labels.tier": "back",
         });
         assert_eq!(shown, expected);
     }

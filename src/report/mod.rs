@@ -21,6 +21,7 @@ mod contents;
 mod keyed;
 mod names;
 mod narration;
+mod settings;
 mod switch;
 
 #[cfg(test)]

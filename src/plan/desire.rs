@@ -250,7 +250,8 @@ impl<'a> Wish<'a> {
         let raw = std::mem::take(&mut self.raw);
         for (id, raw) in &raw {
             let after = self.resolve(id, &raw.after);
-            let restart_on = self.resolve(id, &raw.restart_on);
+            let mut restart_on = self.resolve(id, &raw.restart_on);
+            restart_on.extend(self.asked_image(id));
             let loses_on = self.resolve(id, &raw.loses_on);
             let outputs = self.outputs(id);
             let implied = self.implied(id);

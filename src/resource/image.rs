@@ -71,7 +71,7 @@ pub struct ActualImage {
 
 impl Image {
     /// Says whether its registry is asked at every plan. A digest means the same for ever.
-    fn is_asked_for(&self) -> bool {
+    pub fn is_asked_for(&self) -> bool {
         self.pull_policy == PullPolicy::Always && !is_pinned(&self.name)
     }
 

@@ -22,13 +22,17 @@ fn tag_that_moved_is_pulled_and_its_container_comes_anew_in_one_plan() {
     let name = format!("{local}/team/box:1");
     push(&fleet, &name, "FIRST");
     let project = Project::new(&fleet, &["h1"]);
-    project.module("[[compose]]\nname = \"join\"\nfolder = \"/srv/join\"\nfiles = [\"compose.yml\"]\n");
+    project.module(
+        "[[compose]]\nname = \"join\"\nfolder = \"/srv/join\"\nfiles = [\"compose.yml\"]\n\n[[compose]]\nname = \"beside\"\nfolder = \"/srv/beside\"\nfiles = [\"beside.yml\"]\n",
+    );
     let file = |policy: &str| {
         format!(
             "services:\n  api: {{ image: \"{name}\", command: [sleep, \"3600\"], stop_grace_period: 1s, pull_policy: {policy} }}\n"
         )
     };
     project.write("modules/app/templates/compose.yml", &file("always"));
+    // Another that runs it and asks for nothing comes along.
+    project.write("modules/app/templates/beside.yml", &file("missing"));
     project.apply();
     let variables = "docker exec join-api-1 sh -c 'echo $FIRST$SECOND $SECOND'";
     assert_eq!(fleet.sh("h1", variables), "1\n");
@@ -50,6 +54,7 @@ fn tag_that_moved_is_pulled_and_its_container_comes_anew_in_one_plan() {
         &format!("image[{name}]"),
         "digest",
         "container[join-api-1]",
+        "container[beside-api-1]",
         "recreated_with",
     ] {
         assert!(

@@ -214,21 +214,8 @@ impl<'a> Wish<'a> {
         let rendered = self.rendered(&host.id);
         let mut containers = project.containers(&rendered);
         let mut images: Vec<(Placed, Option<String>, Pull)> = Vec::new();
-        // Who asks for one image always, asks for all that run it.
-        let is_always = |image: &String, all: &[ContainerSpec]| {
-            let mut of_image = all.iter().filter(|container| container.image == *image);
-            of_image.any(|container| container.pull == Pull::Always)
-        };
-        let asked: BTreeSet<String> = containers
-            .iter()
-            .map(|container| container.image.clone())
-            .filter(|image| is_always(image, &containers))
-            .collect();
         for container in &mut containers {
             let placed = self.placed(host, &container.image, &shared.declared.origin);
-            if container.pull != Pull::Never && asked.contains(&container.image) {
-                container.pull = Pull::Always;
-            }
             container.image = placed.name.clone();
             if container.pull != Pull::Never {
                 images.push((placed, container.platform.clone(), container.pull));
@@ -397,7 +384,6 @@ fn edges(
     after.extend(container.needs.iter().flat_map(|need| of_service(&need.service)));
     let seen = container.mounted.keys().map(|path| format!("file:{path}"));
     let shared = container.recreated_with.iter().flat_map(of_service);
-    let image = (container.pull == Pull::Always).then(|| format!("image:{}", container.image));
-    let consumes = seen.chain(shared).chain(image).collect();
+    let consumes = seen.chain(shared).collect();
     (after, consumes)
 }

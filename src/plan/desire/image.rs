@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::code;
 use crate::model::diagnostic::{Diagnostic, Place};
-use crate::model::id::HostId;
+use crate::model::id::{HostId, ResourceId, ResourceKey};
 use crate::model::inventory::Host;
 use crate::model::registry::{Images, Placed, is_pinned};
+use crate::resource::Spec;
 
 use super::Wish;
 
@@ -32,6 +33,19 @@ impl Wish<'_> {
             });
         named.hosts.insert(host.id.clone());
         self.images.place(name)
+    }
+
+    /// Returns the image that a container runs, where its registry is asked for another at every plan, whoever asks.
+    pub(super) fn asked_image(&self, id: &ResourceId) -> Option<ResourceId> {
+        let desired = &self.wished.desired;
+        let Spec::Container(container) = &desired.get(id)?.spec else {
+            return None;
+        };
+        let image = ResourceKey::new("image", &container.spec.image).on(&id.host);
+        match &desired.get(&image)?.spec {
+            Spec::Image(found) if found.is_asked_for() => Some(image),
+            _ => None,
+        }
     }
 }
 

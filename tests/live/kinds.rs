@@ -351,7 +351,7 @@ kinds!(
 );
 
 /// Those of a Docker engine, which tests/live_engine has.
-const OF_ENGINES: [&str; 4] = ["image", "network", "volume", "container"];
+const OF_ENGINES: [&str; 5] = ["image", "network", "volume", "container", "container_run"];
 
 #[test]
 fn every_kind_is_tested_here() {

@@ -105,6 +105,37 @@ fn container_is_made_once_made_anew_when_asked_and_keeps_its_volume() {
 }
 
 #[test]
+fn what_lies_in_a_volume_that_only_the_image_declares_goes_on_with_its_successor() {
+    let fleet = Fleet::up_with_engines(1);
+    fleet.sh(
+        "h1",
+        "docker commit -c 'VOLUME [\"/kept\"]' $(docker create box:1) box:kept && docker rm $(docker ps -aq)",
+    );
+    let bed = Bed::new(&fleet, "root");
+    let fence = bed.lock("0123456789ab-1");
+    let mut spec = sleeper("app");
+    spec.image = "box:kept".to_owned();
+    bed.act(&fence, vec![make(&spec)]).expect("it comes up");
+    let before = bed.inspect(&spec).expect("it is there");
+    fleet.sh("h1", "docker exec trial-app-1 sh -c 'echo data >/kept/it'");
+    bed.release(&fence);
+    spec.environment.insert("SHOWN".to_owned(), text("there"));
+    let fence = bed.lock("0123456789ab-2");
+    bed.act(&fence, vec![make(&spec)]).expect("it can be made anew");
+    assert_ne!(bed.inspect(&spec).expect("it is there").id, before.id);
+    assert_eq!(fleet.sh("h1", "docker exec trial-app-1 cat /kept/it"), "data\n");
+    // An image that declares none is given none.
+    bed.release(&fence);
+    spec.image = "box:1".to_owned();
+    let fence = bed.lock("0123456789ab-3");
+    bed.act(&fence, vec![make(&spec)]).expect("it can be made anew");
+    assert_eq!(
+        fleet.sh("h1", "docker inspect -f '{{.Mounts}}' trial-app-1"),
+        "[]\n"
+    );
+}
+
+#[test]
 fn one_that_does_not_prove_itself_gives_way_to_the_one_before_it() {
     let fleet = Fleet::up_with_engines(1);
     let bed = Bed::new(&fleet, "root");

@@ -146,14 +146,15 @@ impl Converge<'_> {
     }
 
     pub(super) async fn create(&self, scene: &Scene, image: &str) -> Result<(), ConvergeError> {
-        let anonymous = scene.aside.as_ref().map(|aside| aside.anonymous.clone());
+        let before = scene.aside.as_ref().map(|aside| aside.anonymous.clone());
+        let anonymous = self.handed_over(before.unwrap_or_default(), image).await?;
         let resolved = Resolved {
             environment: self.environment.clone(),
             containers: self
                 .engine
                 .containers_of(&self.spec.project, &self.spec.needs)
                 .await?,
-            anonymous: anonymous.unwrap_or_default(),
+            anonymous,
             image: image.to_owned(),
         };
         let mut body = create::body(self.spec, &resolved).map_err(EngineError::Odd)?;
@@ -179,6 +180,20 @@ impl Converge<'_> {
             self.engine.docker.connect_network(&network, request).await?;
         }
         Ok(())
+    }
+
+    /// Returns which volumes without a name a container takes over: those of paths where it has one too, by its spec or its image.
+    async fn handed_over(
+        &self,
+        mut before: BTreeMap<String, String>,
+        image: &str,
+    ) -> Result<BTreeMap<String, String>, ConvergeError> {
+        let declared = &self.spec.settings.mounts;
+        if before.keys().any(|path| !declared.contains_key(path)) {
+            let of_image = self.engine.volumes_of_image(image).await?;
+            before.retain(|path, _| declared.contains_key(path) || of_image.contains(path));
+        }
+        Ok(before)
     }
 
     /// One that was made and not attached to all of its networks, since a run broke off, is attached first.

@@ -21,7 +21,7 @@ pub(super) struct Resolved {
     pub environment: BTreeMap<String, String>,
     /// The containers of the services that it shares something with, by service.
     pub containers: BTreeMap<String, String>,
-    /// Volumes without a name that a container before it had, by path: they stay.
+    /// Volumes without a name that a container before it had and it has too, declared or by its image, by path: they stay.
     pub anonymous: BTreeMap<String, String>,
     /// The image to run, by its id.
     pub image: String,
@@ -280,7 +280,18 @@ fn mounts(settings: &Settings, resolved: &Resolved) -> Vec<EngineMount> {
             MountFrom::Tmpfs { .. } => None,
         }
     };
-    settings.mounts.iter().filter_map(mount).collect()
+    // Those that its image declares have no mount of the spec: the data of the container before it stays with it.
+    let of_image = resolved
+        .anonymous
+        .iter()
+        .filter(|(path, _)| !settings.mounts.contains_key(*path))
+        .map(|(path, name)| EngineMount {
+            target: Some(path.clone()),
+            typ: Some(MountType::VOLUME),
+            source: Some(name.clone()),
+            ..EngineMount::default()
+        });
+    settings.mounts.iter().filter_map(mount).chain(of_image).collect()
 }
 
 fn tmpfs(settings: &Settings) -> Vec<(String, String)> {

@@ -1,5 +1,6 @@
 //! Images of one engine: whether they are there, and how they come.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bollard::auth::DockerCredentials;
@@ -37,6 +38,13 @@ impl Engine {
             }),
             Err(error) => Err(error),
         }
+    }
+
+    /// Returns the paths at which an image that is on the host declares volumes.
+    pub(super) async fn volumes_of_image(&self, id: &str) -> Result<BTreeSet<String>, EngineError> {
+        let config = self.docker.inspect_image(id).await?.config;
+        let volumes = config.and_then(|config| config.volumes).unwrap_or_default();
+        Ok(volumes.into_iter().collect())
     }
 
     /// Pulls an image, if the host does not have it.

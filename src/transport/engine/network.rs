@@ -52,16 +52,21 @@ impl Engine {
                 .create_volume(note(&name, means.run, &attached)?)
                 .await?;
         }
-        for container in attached.into_keys() {
-            (means.ask)().await?;
-            let request = NetworkDisconnectRequest {
-                container,
-                force: Some(true),
+        if let Err(error) = self.take_down(&name, attached.into_keys(), means).await {
+            let ConvergeError::Engine(EngineError::Refused { status, message }) = error else {
+                return Err(error);
             };
-            self.docker.disconnect_network(&name, request).await?;
+            // It stays, and must not stay without its containers.
+            let and = match self.attach_noted(&name, means).await {
+                Ok(()) => "its containers are attached as before".to_owned(),
+                Err(ConvergeError::Engine(failed)) => {
+                    format!("its containers could not all be attached again: {failed}")
+                }
+                Err(other) => return Err(other),
+            };
+            let message = format!("{message}; {and}");
+            return Err(EngineError::Refused { status, message }.into());
         }
-        (means.ask)().await?;
-        self.docker.remove_network(&name).await?;
         let Err(error) = self.make_network(wanted, means).await else {
             return Ok(());
         };
@@ -81,6 +86,25 @@ impl Engine {
         };
         let message = format!("{message}; {and}");
         Err(EngineError::Refused { status, message }.into())
+    }
+
+    /// Detaches containers from a network, and removes it.
+    async fn take_down(
+        &self,
+        name: &str,
+        attached: impl Iterator<Item = String>,
+        means: &Means<'_>,
+    ) -> Result<(), ConvergeError> {
+        for container in attached {
+            (means.ask)().await?;
+            let request = NetworkDisconnectRequest {
+                container,
+                force: Some(true),
+            };
+            self.docker.disconnect_network(name, request).await?;
+        }
+        (means.ask)().await?;
+        Ok(self.docker.remove_network(name).await?)
     }
 
     /// Makes a network that is not there, and attaches what a run that broke off had detached from it.

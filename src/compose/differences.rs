@@ -97,7 +97,9 @@ fn state(found: &mut Found, spec: &ContainerSpec, seen: &Inspected) {
         found.text("predecessor", format!("{name} waits"), "gone");
     }
     let state = &seen.state;
-    let has_done = state.status == "exited" && state.exit_code == 0 && spec.settings.restart == Restart::No;
+    // One that ended well is started again by no policy but these.
+    let stays_ended = matches!(spec.settings.restart, Restart::No | Restart::OnFailure(_));
+    let has_done = state.status == "exited" && state.exit_code == 0 && stays_ended;
     if !state.is_running() {
         if !has_done {
             found.text("state", show::state(state), "running");

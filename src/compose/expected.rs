@@ -10,9 +10,11 @@ use super::normal;
 pub(super) fn settings(spec: &ContainerSpec, image: &Image) -> Settings {
     let mut wanted = spec.settings.clone();
     let of_image = &image.settings;
-    // An entrypoint of the spec's own takes the image's command away with the image's entrypoint.
-    if wanted.entrypoint.is_none() {
+    // An entrypoint of the spec's own takes the image's command away with the image's entrypoint; an empty one leaves the command.
+    if wanted.entrypoint.as_ref().is_none_or(Vec::is_empty) {
         wanted.command = wanted.command.or_else(|| of_image.command.clone());
+    }
+    if wanted.entrypoint.is_none() {
         wanted.entrypoint = of_image.entrypoint.clone();
     }
     wanted.command = wanted.command.filter(|words| !words.is_empty());
@@ -49,12 +51,17 @@ fn health(own: Option<Health>, of_image: Option<Health>) -> Option<Health> {
     match (own, of_image) {
         (Some(Health::Check(own)), Some(Health::Check(image))) => Some(Health::Check(HealthCheck {
             test: if own.test.is_empty() { image.test } else { own.test },
-            interval_nanos: own.interval_nanos.or(image.interval_nanos),
-            timeout_nanos: own.timeout_nanos.or(image.timeout_nanos),
-            retries: own.retries.or(image.retries),
-            start_period_nanos: own.start_period_nanos.or(image.start_period_nanos),
-            start_interval_nanos: own.start_interval_nanos.or(image.start_interval_nanos),
+            interval_nanos: said(own.interval_nanos).or(image.interval_nanos),
+            timeout_nanos: said(own.timeout_nanos).or(image.timeout_nanos),
+            retries: said(own.retries).or(image.retries),
+            start_period_nanos: said(own.start_period_nanos).or(image.start_period_nanos),
+            start_interval_nanos: said(own.start_interval_nanos).or(image.start_interval_nanos),
         })),
         (own, of_image) => own.or(of_image),
     }
+}
+
+/// To an engine 0 is not said, and so is the image's.
+fn said(number: Option<u64>) -> Option<u64> {
+    number.filter(|number| *number != 0)
 }

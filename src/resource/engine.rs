@@ -1,13 +1,68 @@
 //! What the kinds of a Docker engine share: reading its answers.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::model::change::{FieldChange, Shown};
+use crate::model::digest::Digest;
 use crate::model::observation::{Answer, Observed};
 
-use super::Mistake;
+use super::{Mistake, veil};
+
+/// A network or a volume that is there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Seen<T> {
+    /// What the engine says of it.
+    #[serde(flatten)]
+    pub spec: T,
+    /// The digest of what was seen, where parts of it are hidden.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub veiled: Option<Digest>,
+}
+
+impl<T> Deref for Seen<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.spec
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> Seen<T> {
+    /// Hides what hands wrote into options and labels and no declaration has; `None` where there is nothing of that.
+    pub(super) fn veil(
+        answer: &Answer,
+        declared: &[T],
+        salt: Option<&[u8]>,
+        seen: &dyn Fn() -> Digest,
+    ) -> Option<Vec<Answer>> {
+        let Observed::Present(there) = read::<T>(answer) else {
+            return None;
+        };
+        let json = |spec: &T| serde_json::to_value(spec).expect("what an engine says is JSON");
+        let declared: Vec<Value> = declared.iter().map(json).collect();
+        let shown = veil::told(&json(&there), &declared, salt)?;
+        let veiled = Self {
+            spec: serde_json::from_value(shown).ok()?,
+            veiled: Some(seen()),
+        };
+        Some(vec![Answer::Text {
+            output: serde_json::to_string(&veiled).expect("what an engine says is JSON"),
+            status: 0,
+        }])
+    }
+
+    /// Returns the digest of all that is there, also of what is hidden.
+    pub(super) fn digest(&self) -> Digest {
+        self.veiled
+            .clone()
+            .unwrap_or_else(|| Digest::of_value(&self.spec))
+    }
+}
 
 /// Reads an answer that is `null` or something as JSON.
 pub(super) fn read<T: DeserializeOwned>(answer: &Answer) -> Observed<T> {

@@ -7,12 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::change::{Action, Disruption, FieldChange, Undo};
 use crate::model::container::strangers;
+use crate::model::digest::Digest;
 use crate::model::engine::{EngineOp, EngineProbe};
+use crate::model::manifest::Owned;
 use crate::model::network::{NetworkSpec, Subnet};
 use crate::model::observation::{Answer, Observed};
 use crate::model::op::{Op, Probe};
 
-use super::{Claim, Context, Kind, Mistake, Step, engine};
+use super::engine::{self, Seen};
+use super::{Claim, Context, Kind, Mistake, Step};
 
 /// A network of the host's Docker engine.
 ///
@@ -145,7 +148,7 @@ impl Kind for Network {
         "subnets",
         "labels",
     ];
-    type Actual = NetworkSpec;
+    type Actual = Seen<NetworkSpec>;
 
     fn name(&self) -> String {
         self.name.clone()
@@ -166,11 +169,32 @@ impl Kind for Network {
         vec![Probe::Engine(EngineProbe::Network(self.name.clone()))]
     }
 
-    fn read(&self, answers: &[Answer]) -> Observed<NetworkSpec> {
+    /// Options may hold the password of a share, and hands may have written them.
+    fn veil(
+        &self,
+        owned: Option<&Owned>,
+        answers: &[Answer],
+        salt: Option<&[u8]>,
+        seen: &dyn Fn() -> Digest,
+    ) -> Option<Vec<Answer>> {
+        let former = owned.and_then(|owned| Self::deserialize(&owned.spec).ok());
+        let declared: Vec<NetworkSpec> = [Some(self), former.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(Self::spec)
+            .collect();
+        Seen::veil(&answers[0], &declared, salt, seen)
+    }
+
+    fn digest(&self, actual: &Seen<NetworkSpec>) -> Digest {
+        actual.digest()
+    }
+
+    fn read(&self, answers: &[Answer]) -> Observed<Seen<NetworkSpec>> {
         engine::external(engine::read(&answers[0]), self.external)
     }
 
-    fn compare(&self, is: &NetworkSpec, _context: &Context<'_>) -> Vec<FieldChange> {
+    fn compare(&self, is: &Seen<NetworkSpec>, _context: &Context<'_>) -> Vec<FieldChange> {
         let mut fields = Vec::new();
         if self.external {
             return fields;
@@ -243,7 +267,7 @@ impl Kind for Network {
         fields
     }
 
-    fn ops(&self, step: &Step<'_, NetworkSpec>) -> Vec<Op> {
+    fn ops(&self, step: &Step<'_, Seen<NetworkSpec>>) -> Vec<Op> {
         let op = match step.action {
             Action::Create => EngineOp::Network(self.spec()),
             Action::Update | Action::Replace => EngineOp::RemakeNetwork(self.spec()),
@@ -253,7 +277,7 @@ impl Kind for Network {
         vec![op.into()]
     }
 
-    fn replace(&self, step: &Step<'_, NetworkSpec>) -> Vec<Op> {
+    fn replace(&self, step: &Step<'_, Seen<NetworkSpec>>) -> Vec<Op> {
         self.ops(step)
     }
 
@@ -261,8 +285,12 @@ impl Kind for Network {
         fields.first()
     }
 
-    fn undo(&self, step: &Step<'_, NetworkSpec>) -> Undo {
-        let was = || step.before.present().cloned().unwrap_or_default();
+    fn undo(&self, step: &Step<'_, Seen<NetworkSpec>>) -> Undo {
+        let before = step.before.present();
+        if before.is_some_and(|seen| seen.veiled.is_some()) {
+            return Undo::Impossible("what hands had written into it is not kept".to_owned());
+        }
+        let was = || before.map(|seen| seen.spec.clone()).unwrap_or_default();
         match step.action {
             Action::Create => Undo::Exact(vec![EngineOp::RemoveNetwork(self.name.clone()).into()]),
             Action::Update | Action::Replace => Undo::Exact(vec![EngineOp::RemakeNetwork(was()).into()]),
@@ -271,7 +299,7 @@ impl Kind for Network {
         }
     }
 
-    fn disruption(&self, step: &Step<'_, NetworkSpec>) -> Disruption {
+    fn disruption(&self, step: &Step<'_, Seen<NetworkSpec>>) -> Disruption {
         match step.action {
             Action::Update | Action::Replace => {
                 Disruption::Service(format!("what is attached to {}", self.name))

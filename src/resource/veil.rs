@@ -49,16 +49,18 @@ pub(super) fn is_as_declared(answer: &Answer, declared: &str) -> bool {
     }
 }
 
-/// The settings of a container in which people write words of their own, as JSON pointers.
-const WORDS: [&str; 5] = [
+/// The settings of containers, networks and volumes in which people write words of their own, as JSON pointers.
+const WORDS: [&str; 7] = [
     "/command",
     "/entrypoint",
     "/healthcheck/check/test",
     "/labels",
     "/logging/options",
+    "/driver_opts",
+    "/ipam_options",
 ];
 
-/// Returns a container's settings with hidden words, where there are some that no declaration has; `None` where there are none.
+/// Returns settings with hidden words, where there are some that no declaration has; `None` where there are none.
 pub(super) fn told(settings: &Value, declared: &[Value], salt: Option<&[u8]>) -> Option<Value> {
     let veil = Veil { salt };
     let mut shown = settings.clone();

@@ -6,12 +6,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::change::{Action, FieldChange, Undo};
+use crate::model::digest::Digest;
 use crate::model::engine::{EngineOp, EngineProbe};
+use crate::model::manifest::Owned;
 use crate::model::observation::{Answer, Observed};
 use crate::model::op::{Op, Probe};
 use crate::model::volume::VolumeSpec;
 
-use super::{Claim, Context, Kind, Mistake, Step, engine};
+use super::engine::{self, Seen};
+use super::{Claim, Context, Kind, Mistake, Step};
 
 /// A volume of the host's Docker engine. Its data outlive every container.
 ///
@@ -78,7 +81,7 @@ impl Kind for Volume {
     const NAME: &'static str = "volume";
     const FIELDS: &'static [&'static str] = &["driver", "driver_opts"];
     const KEPT_UNLESS_DELETE: bool = true;
-    type Actual = VolumeSpec;
+    type Actual = Seen<VolumeSpec>;
 
     fn name(&self) -> String {
         self.name.clone()
@@ -99,11 +102,32 @@ impl Kind for Volume {
         vec![Probe::Engine(EngineProbe::Volume(self.name.clone()))]
     }
 
-    fn read(&self, answers: &[Answer]) -> Observed<VolumeSpec> {
+    /// Options may hold the password of a share, and hands may have written them.
+    fn veil(
+        &self,
+        owned: Option<&Owned>,
+        answers: &[Answer],
+        salt: Option<&[u8]>,
+        seen: &dyn Fn() -> Digest,
+    ) -> Option<Vec<Answer>> {
+        let former = owned.and_then(|owned| Self::deserialize(&owned.spec).ok());
+        let declared: Vec<VolumeSpec> = [Some(self), former.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(Self::spec)
+            .collect();
+        Seen::veil(&answers[0], &declared, salt, seen)
+    }
+
+    fn digest(&self, actual: &Seen<VolumeSpec>) -> Digest {
+        actual.digest()
+    }
+
+    fn read(&self, answers: &[Answer]) -> Observed<Seen<VolumeSpec>> {
         engine::external(engine::read(&answers[0]), self.external)
     }
 
-    fn compare(&self, actual: &VolumeSpec, _context: &Context<'_>) -> Vec<FieldChange> {
+    fn compare(&self, actual: &Seen<VolumeSpec>, _context: &Context<'_>) -> Vec<FieldChange> {
         let mut fields = Vec::new();
         if !self.external {
             let wanted = self.spec();
@@ -120,7 +144,7 @@ impl Kind for Volume {
         fields
     }
 
-    fn ops(&self, step: &Step<'_, VolumeSpec>) -> Vec<Op> {
+    fn ops(&self, step: &Step<'_, Seen<VolumeSpec>>) -> Vec<Op> {
         match step.action {
             Action::Create | Action::Update | Action::Replace => vec![self.make()],
             Action::Delete => vec![self.remove()],
@@ -136,7 +160,7 @@ impl Kind for Volume {
         Some("its data would go with it; move them, remove it by hand, and apply again".to_owned())
     }
 
-    fn undo(&self, step: &Step<'_, VolumeSpec>) -> Undo {
+    fn undo(&self, step: &Step<'_, Seen<VolumeSpec>>) -> Undo {
         match step.action {
             Action::Create => Undo::Impossible(
                 "a volume may hold data as soon as it is there, and is not removed without being asked"
@@ -147,5 +171,34 @@ impl Kind for Volume {
             }
             Action::Forget => Undo::Exact(Vec::new()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_hands_wrote_into_options_is_hidden_and_what_is_declared_is_shown() {
+        let volume = Volume::from(&VolumeSpec {
+            name: "share".to_owned(),
+            driver_opts: [("type".to_owned(), "cifs".to_owned())].into(),
+            ..VolumeSpec::default()
+        });
+        let answer = |options: &str| Answer::Text {
+            output: format!(r#"{{"name":"share","driver_opts":{{{options}}}}}"#),
+            status: 0,
+        };
+        let all = || Digest::of("all of it");
+        let by_hand = answer(r#""type":"cifs","o":"username=u,password=hunter2""#);
+        let veiled = volume.veil(None, &[by_hand], Some(b"salt"), &all).unwrap();
+        let Observed::Present(seen) = volume.read(&veiled) else {
+            panic!("it is there");
+        };
+        assert_eq!(seen.driver_opts["type"], "cifs");
+        assert!(!seen.driver_opts["o"].contains("hunter2"), "{seen:?}");
+        assert_eq!(Kind::digest(&volume, &seen), all());
+        let as_declared = answer(r#""type":"cifs""#);
+        assert_eq!(volume.veil(None, &[as_declared], Some(b"salt"), &all), None);
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster::model::change::{Disruption, Undo};
+use muster::model::digest::Digest;
 use muster::model::event::{CheckOutcome, Event, GateId};
 use muster::model::gate::OnDeadline;
 use muster::model::id::{HostId, ResourceId};
@@ -311,8 +312,16 @@ pub fn once(plan: &Plan, happened: &[Happened], is_disturbed: bool) -> Result<()
             Undo::Exact(ops) | Undo::Inverse { ops, .. } => ops,
             Undo::Impossible(_) => &[],
         };
+        // What runs by a trigger has nothing that tells one run from another, and runs again where nobody saw its end.
+        let nothing = Digest::of_value(&BTreeMap::<String, Digest>::new());
+        let is_triggered = id.key.kind.as_str() == "container_run"
+            && change
+                .keep
+                .consumed
+                .as_ref()
+                .is_some_and(|consumed| *consumed != nothing);
         for op in change.ops.iter().chain(undo) {
-            *planned.entry((&id.host, op.to_string())).or_default() += 1;
+            *planned.entry((&id.host, op.to_string())).or_default() += 1 + usize::from(is_triggered);
         }
     }
     let mut done: BTreeMap<(&HostId, &String), usize> = BTreeMap::new();

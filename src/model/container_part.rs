@@ -178,6 +178,14 @@ pub enum Restart {
     OnFailure(u64),
 }
 
+impl Restart {
+    /// Says whether an engine that is restarted starts a container again which somebody stopped: for one of them a stop is an end,
+    /// for the other a failure.
+    pub fn outlasts_a_stop(self) -> bool {
+        matches!(self, Self::Always | Self::OnFailure(_))
+    }
+}
+
 impl fmt::Display for Restart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -100,3 +100,58 @@ fn killed_anywhere_while_a_network_is_made_anew_everything_is_attached_again() {
     }
     trial.assert_runs_as("info");
 }
+
+/// Takes the host from the run that was killed, so that a new one need not go on with it.
+fn free(trial: &Trial<'_>) {
+    let ran = trial
+        .project
+        .muster(&["lock", "break", "--limit", "h1", "--reason", "killed", "-y"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+}
+
+/// Notes what the engine says of the container that is set aside when the first request that fits comes.
+fn note_at(toll: &Toll<'_>, request: &str, field: &str) {
+    let note = format!(
+        "docker -H unix:///run/docker.real inspect -f '{{{{{field}}}}}' trial-app-1.muster-old >/run/toll/note"
+    );
+    toll.rule(When::Before, request, &note);
+}
+
+#[test]
+fn killed_in_a_recreation_a_plan_of_its_own_runs_no_two_at_once() {
+    let fleet = Fleet::up_with_engines(1);
+    let trial = Trial::up(&fleet);
+    let toll = Toll::before(&fleet);
+    // The new one is there and was never started, and the old one runs.
+    trial.set("level = \"debug\"");
+    kill_at(&fleet, &trial, &toll, When::After, "^POST .*/containers/create");
+    free(&trial);
+    note_at(&toll, "^POST .*/(re)?start", ".State.Status");
+    trial.project.apply();
+    assert_eq!(trial.sh("cat /run/toll/note"), "exited\n");
+    trial.assert_runs_as("debug");
+}
+
+#[test]
+fn one_that_is_set_aside_comes_back_with_its_restart_policy_and_not_by_it() {
+    let fleet = Fleet::up_with_engines(1);
+    let trial = Trial::new(&fleet);
+    let always = FILE.replace("    volumes: [", "    restart: always\n    volumes: [");
+    trial.sh(
+        "docker volume create trial_data >/dev/null && touch /var/lib/docker/volumes/trial_data/_data/well",
+    );
+    trial.file(&always);
+    trial.project.apply();
+    let toll = Toll::before(&fleet);
+    let policy = ".HostConfig.RestartPolicy.Name";
+    note_at(&toll, "^DELETE .*/containers/", policy);
+    trial.file(&always.replace("exec sleep 3600", "exit 7"));
+    let said = trial.fails();
+    assert!(said.contains("the container before it is back"), "{said}");
+    assert_eq!(trial.sh("cat /run/toll/note"), "unless-stopped\n");
+    assert_eq!(
+        trial.sh(&format!("docker inspect -f '{{{{{policy}}}}}' trial-app-1")),
+        "always\n"
+    );
+    trial.assert_runs_as("info");
+}

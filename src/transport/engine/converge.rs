@@ -16,6 +16,7 @@ use crate::model::inspected::{Effect, State};
 
 use super::create::{self, Resolved};
 use super::next::{self, Next, Scene, There, Wanted};
+use super::prove::{note_restart, restart_of};
 use super::{Engine, EngineError};
 
 /// How long a container has to stop, in seconds, where nothing else is said.
@@ -90,24 +91,35 @@ impl Converge<'_> {
             match wanted.next(&scene) {
                 Next::Prove(id) => return self.prove(&id, &scene).await,
                 Next::Restart(id) => {
-                    self.restart(&id).await?;
-                    return self.prove(&id, &scene).await;
+                    return match self.restart(&id).await {
+                        Ok(()) => self.prove(&id, &scene).await,
+                        Err(error) => Err(self.given_up(error).await),
+                    };
                 }
                 Next::Update(id) => {
                     self.update(&id).await?;
                     // One that a run set aside and did not come to take away goes only for one that is well.
-                    return match &scene.aside {
-                        Some(_) => self.prove(&id, &scene).await,
-                        None => Ok(()),
+                    let Some(aside) = &scene.aside else {
+                        return Ok(());
                     };
+                    // This one has served since, and stays whatever comes of it.
+                    self.settle(&id).await?;
+                    return self.remove(&aside.id).await;
                 }
+                Next::Choose(id) => self.choose(&id, &scene).await?,
+                Next::Foreign(name) => return Err(self.foreign(&name)),
                 step => {
                     let started = match &step {
                         Next::Start(id) => Some(id.clone()),
                         _ => None,
                     };
                     if let Err(error) = self.step(step, &scene, &image).await {
-                        return Err(self.given_up(error).await);
+                        // One that another run made may have served since, and stays.
+                        let is_other = |current| !wanted.is_made(current);
+                        return Err(match scene.current.as_ref().is_some_and(is_other) {
+                            true => error,
+                            false => self.given_up(error).await,
+                        });
                     }
                     // One that ended by the next look is not to be started again, but judged.
                     if let Some(id) = started {
@@ -120,14 +132,15 @@ impl Converge<'_> {
     }
 
     async fn step(&self, step: Next, scene: &Scene, image: &str) -> Result<(), ConvergeError> {
-        (self.ask)().await?;
         match step {
             Next::SetAside(id) => self.rename(&id, &next::aside(&self.spec.name)).await,
             Next::Drop(id) => self.remove(&id).await,
             Next::Create => self.create(scene, image).await,
-            Next::StopAside(id) => self.engine.stop(&id).await,
+            Next::StopAside(id) => self.stop_for_good(&id).await,
             Next::Start(id) => self.start(&id).await,
-            Next::Prove(_) | Next::Restart(_) | Next::Update(_) => Ok(()),
+            Next::Choose(_) | Next::Foreign(_) | Next::Prove(_) | Next::Restart(_) | Next::Update(_) => {
+                Ok(())
+            }
         }
     }
 
@@ -137,8 +150,9 @@ impl Converge<'_> {
             current: self.engine.there(&self.spec.name).await?,
             aside: self.engine.there(&next::aside(&self.spec.name)).await?,
         };
+        let aside = next::aside(&self.spec.name);
         for former in &self.spec.former_names {
-            if scene.current.is_none() {
+            if scene.current.is_none() && *former != aside {
                 scene.current = self.engine.there(former).await?;
             }
         }
@@ -161,12 +175,16 @@ impl Converge<'_> {
         let labels = body.labels.get_or_insert_default();
         labels.insert(LABEL_DIGEST.to_owned(), self.spec.digest().to_string());
         labels.insert(LABEL_RUN.to_owned(), self.run.to_owned());
+        if let Some(aside) = &scene.aside {
+            note_restart(aside, labels);
+        }
         // Named by what the file says, and not by an id that nobody can read.
         body.image = Some(self.spec.image.clone());
         let mut options = CreateContainerOptionsBuilder::default().name(&self.spec.name);
         if let Some(platform) = &self.spec.platform {
             options = options.platform(platform);
         }
+        (self.ask)().await?;
         let made = self
             .engine
             .docker
@@ -177,6 +195,7 @@ impl Converge<'_> {
                 container: made.id.clone(),
                 endpoint_config: Some(endpoint),
             };
+            (self.ask)().await?;
             self.engine.docker.connect_network(&network, request).await?;
         }
         Ok(())
@@ -207,9 +226,11 @@ impl Converge<'_> {
                     container: id.to_owned(),
                     endpoint_config: Some(endpoint),
                 };
+                (self.ask)().await?;
                 self.engine.docker.connect_network(&network, request).await?;
             }
         }
+        (self.ask)().await?;
         Ok(self
             .engine
             .docker
@@ -218,14 +239,14 @@ impl Converge<'_> {
     }
 
     pub(super) async fn rename(&self, id: &str, name: &str) -> Result<(), ConvergeError> {
+        (self.ask)().await?;
         let options = RenameContainerOptionsBuilder::default().name(name).build();
         Ok(self.engine.docker.rename_container(id, options).await?)
     }
 
     /// Removes a container that is stopped first.
     pub(super) async fn remove(&self, id: &str) -> Result<(), ConvergeError> {
-        self.engine.stop(id).await?;
-        self.engine.remove(id).await
+        self.engine.take(id, self.ask).await
     }
 
     async fn restart(&self, id: &str) -> Result<(), ConvergeError> {
@@ -286,15 +307,24 @@ pub(super) fn state_of(inspected: &ContainerInspectResponse) -> State {
 }
 
 impl Engine {
-    /// Stops a container and removes it, if it is there.
+    /// Stops a container and removes it, if it is there, and one of its name that is set aside.
     pub(super) async fn take_away(&self, name: &str, ask: &Ask<'_>) -> Result<(), ConvergeError> {
-        let Some(there) = self.there(name).await? else {
-            return Ok(());
-        };
+        if let Some(there) = self.there(name).await? {
+            self.take(&there.id, ask).await?;
+        }
+        // What a run that broke off left of the one before it.
+        match self.there(&next::aside(name)).await? {
+            Some(aside) if aside.is_of_a_project() => self.take(&aside.id, ask).await,
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Stops one, which may take long, and removes it.
+    async fn take(&self, id: &str, ask: &Ask<'_>) -> Result<(), ConvergeError> {
         ask().await?;
-        self.stop(&there.id).await?;
+        self.stop(id).await?;
         ask().await?;
-        self.remove(&there.id).await
+        self.remove(id).await
     }
 
     /// Stops a container, with the patience that it was made with.
@@ -355,6 +385,7 @@ impl Engine {
             labels: labels.unwrap_or_default().into_iter().collect(),
             anonymous: volumes.collect(),
             state: state_of(&inspected),
+            restart: restart_of(&inspected),
         }))
     }
 }

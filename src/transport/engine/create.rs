@@ -330,7 +330,8 @@ fn ports(ports: &BTreeSet<PublishedPort>) -> BTreeMap<String, Option<Vec<PortBin
         .collect()
 }
 
-fn restart(restart: Restart) -> RestartPolicy {
+/// Returns when the engine is to start a container again.
+pub(super) fn restart(restart: Restart) -> RestartPolicy {
     let (name, times) = match restart {
         Restart::No => (RestartPolicyNameEnum::NO, None),
         Restart::Always => (RestartPolicyNameEnum::ALWAYS, None),

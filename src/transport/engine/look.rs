@@ -171,7 +171,8 @@ impl Listed {
     }
 }
 
-/// Finds the container that a probe is about: by its name, by what it was made for, by a name that it had.
+/// Finds the container that a probe is about: by its name, by what it was made for, by a name that it had, by the name under which
+/// it waits for its successor.
 pub(super) fn which<'a>(all: &'a [Listed], probe: &ContainerProbe) -> Option<&'a Listed> {
     let named = |name: &String| all.iter().find(|listed| listed.names.contains(name));
     let number = probe.number.to_string();
@@ -181,4 +182,6 @@ pub(super) fn which<'a>(all: &'a [Listed], probe: &ContainerProbe) -> Option<&'a
     named(&probe.name)
         .or_else(|| all.iter().find(made_for))
         .or_else(|| probe.former_names.iter().find_map(named))
+        // A run broke off before its successor was made: what runs, or holds data, is not gone.
+        .or_else(|| named(&super::next::aside(&probe.name)))
 }

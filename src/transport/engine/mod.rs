@@ -14,6 +14,7 @@ mod network;
 mod next;
 mod one_off;
 mod one_off_next;
+mod proof;
 mod prove;
 mod scene;
 mod taken;

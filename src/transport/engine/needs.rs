@@ -10,7 +10,7 @@ use crate::model::inspected::State;
 
 use super::converge::{Converge, ConvergeError, PAUSE, state_of};
 use super::look::Listed;
-use super::next::{self, Proof};
+use super::proof::{self, Proof};
 use super::prove::told;
 use super::{Engine, EngineError};
 
@@ -21,7 +21,7 @@ impl Converge<'_> {
         for need in &self.spec.needs {
             let found = loop {
                 let states = self.engine.states_of(&self.spec.project, need).await?;
-                match next::need(need.condition, &states) {
+                match proof::need(need.condition, &states) {
                     Proof::Good => break None,
                     Proof::Waits if Instant::now() < until => tokio::time::sleep(PAUSE).await,
                     Proof::Waits | Proof::Failed => break Some(states),

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::container::{Condition, ContainerSpec, LABEL_DIGEST, LABEL_RUN};
+use crate::model::container::{ContainerSpec, LABEL_DIGEST, LABEL_PROJECT, LABEL_RUN};
 use crate::model::container_part::{MountFrom, NetworkMode, Restart};
 use crate::model::inspected::{Effect, State};
 
@@ -25,6 +25,8 @@ pub(super) struct There {
     pub labels: BTreeMap<String, String>,
     /// Whether it runs, and how it ended.
     pub state: State,
+    /// When the engine starts it again.
+    pub restart: Restart,
     /// Its volumes without a name, by path.
     pub anonymous: BTreeMap<String, String>,
 }
@@ -53,9 +55,13 @@ pub(super) enum Next {
     SetAside(String),
     /// Remove what a run that broke off left half made.
     Drop(String),
+    /// See which of the two is worth keeping: this one if it proves itself, or else the one that is set aside. The other goes.
+    Choose(String),
+    /// Leave it: it has the name while ours is set aside, and somebody else made it.
+    Foreign(String),
     /// Make it.
     Create,
-    /// Stop the one that is set aside: the two may not run beside each other.
+    /// Stop the one that is set aside, for good: the two may not run beside each other.
     StopAside(String),
     /// Start it.
     Start(String),
@@ -77,6 +83,20 @@ pub(super) fn aside(name: &str) -> String {
     format!("{name}{ASIDE}")
 }
 
+impl There {
+    /// Says whether it was made as a part of a project.
+    pub(super) fn is_of_a_project(&self) -> bool {
+        [LABEL_RUN, LABEL_PROJECT]
+            .iter()
+            .any(|label| self.labels.contains_key(*label))
+    }
+
+    /// Says whether it runs, or may by itself: an engine that is restarted starts even what was stopped, under some policies.
+    fn may_run(&self) -> bool {
+        self.state.is_up() || self.restart.outlasts_a_stop()
+    }
+}
+
 impl Wanted<'_> {
     /// Says whether a container was made for this, by this run.
     pub(super) fn is_made(&self, there: &There) -> bool {
@@ -93,21 +113,28 @@ impl Wanted<'_> {
             return Next::Create;
         };
         let id = current.id.clone();
-        if self.is_made(current) {
-            return match &scene.aside {
-                Some(aside)
-                    if aside.state.is_running() && !self.may_run_beside() && !current.state.is_running() =>
-                {
-                    Next::StopAside(aside.id.clone())
-                }
-                Some(_) | None if !current.state.is_up() => Next::Start(id),
-                Some(_) | None => Next::Prove(id),
+        let is_made = self.is_made(current);
+        if let Some(aside) = &scene.aside {
+            // What starts it without a look at what it was made from may not be done to somebody's.
+            if !current.labels.contains_key(LABEL_RUN) && self.effect != Effect::Update {
+                return Next::Foreign(current.name.clone());
+            }
+            let runs = is_made || self.effect == Effect::Restart || current.state.is_up();
+            if runs && !self.may_run_beside() && aside.may_run() {
+                return Next::StopAside(aside.id.clone());
+            }
+        }
+        if is_made {
+            return match current.state.is_up() {
+                true => Next::Prove(id),
+                false => Next::Start(id),
             };
         }
         match (self.effect, &scene.aside) {
             (Effect::Recreate, None) => Next::SetAside(id),
-            // Set aside by a run that broke off: what it had made since is not what is wanted now.
-            (Effect::Recreate, Some(_)) => Next::Drop(id),
+            // Set aside by a run that broke off: what was made since is not what is wanted now, but may have served since.
+            (Effect::Recreate, Some(_)) if current.state.status == "created" => Next::Drop(id),
+            (Effect::Recreate, Some(_)) => Next::Choose(id),
             (Effect::Restart, _) => Next::Restart(id),
             (Effect::Update, _) => Next::Update(id),
         }
@@ -135,58 +162,6 @@ impl Wanted<'_> {
         has_own_network && !is_fixed && settings.ports.is_empty() && !writes && !shares && !takes
     }
 }
-
-/// What a look at a container that was started says of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Proof {
-    /// It is as it must be.
-    Good,
-    /// It may still become so.
-    Waits,
-    /// It will not.
-    Failed,
-}
-
-/// Judges a container that was started so many seconds ago, with so many restarts by then.
-pub(super) fn proof(restart: Restart, state: &State, secs: u64, restarts_before: u64) -> Proof {
-    let may_end = matches!(restart, Restart::No | Restart::OnFailure(_));
-    match (state.status.as_str(), state.health.as_deref()) {
-        ("exited", _) if state.exit_code == 0 && may_end => Proof::Good,
-        ("exited" | "dead" | "removing", _) => Proof::Failed,
-        ("running", Some("healthy")) => Proof::Good,
-        ("running", Some("unhealthy")) => Proof::Failed,
-        ("running", Some("starting")) => Proof::Waits,
-        // Without a health check it must stay up for a while.
-        ("running", _) if state.restarts > restarts_before => Proof::Failed,
-        ("running", _) if secs >= SETTLED_SECS => Proof::Good,
-        ("restarting", _) if state.restarts > restarts_before + 1 => Proof::Failed,
-        _ => Proof::Waits,
-    }
-}
-
-/// Judges what a container needs of a service, by how that service's containers stand.
-pub(super) fn need(condition: Condition, states: &[State]) -> Proof {
-    let one = |state: &State| match (condition, state.status.as_str(), state.health.as_deref()) {
-        (_, "created", _) => Proof::Waits,
-        (Condition::Started, "running" | "restarting" | "paused", _) => Proof::Good,
-        (Condition::Healthy, "running", Some("healthy")) => Proof::Good,
-        (Condition::Healthy, "running", Some("starting")) => Proof::Waits,
-        (Condition::Started | Condition::Completed, "exited", _) if state.exit_code == 0 => Proof::Good,
-        (Condition::Healthy | Condition::Completed, "restarting", _) => Proof::Waits,
-        (Condition::Completed, "running", _) => Proof::Waits,
-        _ => Proof::Failed,
-    };
-    let proofs: Vec<Proof> = states.iter().map(one).collect();
-    match proofs.as_slice() {
-        [] => Proof::Failed,
-        proofs if proofs.contains(&Proof::Failed) => Proof::Failed,
-        proofs if proofs.contains(&Proof::Waits) => Proof::Waits,
-        _ => Proof::Good,
-    }
-}
-
-/// How long a container without a health check must stay up, in seconds.
-pub(super) const SETTLED_SECS: u64 = 3;
 
 #[cfg(test)]
 mod tests {
@@ -217,7 +192,7 @@ mod tests {
                 status: status.to_owned(),
                 ..State::default()
             },
-            anonymous: BTreeMap::new(),
+            ..There::default()
         }
     }
 
@@ -232,13 +207,21 @@ mod tests {
             match next {
                 Next::SetAside(_) => scene.aside = scene.current.take(),
                 Next::Drop(_) => scene.current = None,
+                Next::Choose(_) => match scene.current.as_ref().unwrap().state.is_running() {
+                    true => scene.aside = None,
+                    false => scene.current = None,
+                },
                 Next::Create => {
                     let labels = [(LABEL_RUN, wanted.run), (LABEL_DIGEST, digest.as_str())];
                     scene.current = Some(there("new", &labels, "created"));
                 }
-                Next::StopAside(_) => scene.aside.as_mut().unwrap().state.status = "exited".to_owned(),
+                Next::StopAside(_) => {
+                    let aside = scene.aside.as_mut().unwrap();
+                    aside.state.status = "exited".to_owned();
+                    aside.restart = Restart::UnlessStopped;
+                }
                 Next::Start(_) => scene.current.as_mut().unwrap().state.status = "running".to_owned(),
-                Next::Prove(_) | Next::Update(_) | Next::Restart(_) => return steps,
+                Next::Foreign(_) | Next::Prove(_) | Next::Update(_) | Next::Restart(_) => return steps,
             }
         }
     }
@@ -380,68 +363,103 @@ mod tests {
             ..scene
         };
         assert_eq!(wanted(Effect::Update).next(&left), Next::Update("old".to_owned()));
-        assert_eq!(wanted(Effect::Recreate).next(&left), Next::Drop("old".to_owned()));
+        assert_eq!(
+            wanted(Effect::Recreate).next(&left),
+            Next::Choose("old".to_owned())
+        );
     }
 
     #[test]
-    fn need_is_met_when_all_containers_of_the_service_meet_it() {
-        let state = |status: &str, health: Option<&str>, exit_code| State {
-            status: status.to_owned(),
-            health: health.map(str::to_owned),
-            exit_code,
-            ..State::default()
+    fn what_is_set_aside_never_runs_beside_what_may_be_its_twin() {
+        let mut spec = spec();
+        let port = Port {
+            number: 80,
+            protocol: "tcp".to_owned(),
         };
-        let (up, well, ill) = (
-            state("running", None, 0),
-            state("running", Some("healthy"), 0),
-            state("running", Some("unhealthy"), 0),
-        );
-        let (done, broken) = (state("exited", None, 0), state("exited", None, 1));
-        let of = |condition, states: &[&State]| {
-            need(condition, &states.iter().copied().cloned().collect::<Vec<_>>())
+        spec.settings.ports.insert(PublishedPort {
+            port,
+            host_ip: None,
+            host_port: Some("8000".to_owned()),
+        });
+        let digest = spec.digest().to_string();
+        let wanted = |effect| Wanted {
+            spec: &spec,
+            image: "sha256:1",
+            effect,
+            run: "r",
         };
-        assert_eq!(of(Condition::Started, &[&up]), Proof::Good);
-        assert_eq!(of(Condition::Started, &[&up, &broken]), Proof::Failed);
-        assert_eq!(of(Condition::Started, &[]), Proof::Failed);
-        assert_eq!(of(Condition::Healthy, &[&well, &well]), Proof::Good);
-        assert_eq!(of(Condition::Healthy, &[&well, &ill]), Proof::Failed);
-        assert_eq!(
-            of(Condition::Healthy, &[&state("running", Some("starting"), 0)]),
-            Proof::Waits
-        );
-        assert_eq!(of(Condition::Healthy, &[&up]), Proof::Failed);
-        assert_eq!(of(Condition::Completed, &[&up]), Proof::Waits);
-        assert_eq!(of(Condition::Completed, &[&done]), Proof::Good);
-        assert_eq!(of(Condition::Completed, &[&broken]), Proof::Failed);
+        let scene = |run: &str, status: &str, aside: &str| Scene {
+            current: Some(there("new", &[(LABEL_RUN, run), (LABEL_DIGEST, &digest)], status)),
+            aside: Some(there("old", &[], aside)),
+        };
+        let stop = || Next::StopAside("old".to_owned());
+        for aside in ["running", "restarting", "paused"] {
+            // What this run made, whether it was started or not.
+            for status in ["created", "running"] {
+                let next = wanted(Effect::Recreate).next(&scene("r", status, aside));
+                assert_eq!(next, stop(), "{aside} beside {status}");
+            }
+            // What a run before it made and did not come to start, which is as it must be but for that.
+            assert_eq!(
+                wanted(Effect::Restart).next(&scene("before", "created", aside)),
+                stop(),
+                "{aside}"
+            );
+            for effect in [Effect::Update, Effect::Recreate] {
+                assert_eq!(
+                    wanted(effect).next(&scene("before", "running", aside)),
+                    stop(),
+                    "{aside}"
+                );
+            }
+        }
+        // A host that is restarted starts it again.
+        let mut left = scene("r", "created", "exited");
+        for (restart, next) in [
+            (Restart::Always, stop()),
+            (Restart::OnFailure(3), stop()),
+            (Restart::UnlessStopped, Next::Start("new".to_owned())),
+            (Restart::No, Next::Start("new".to_owned())),
+        ] {
+            left.aside.as_mut().unwrap().restart = restart;
+            assert_eq!(wanted(Effect::Recreate).next(&left), next, "{restart}");
+        }
     }
 
     #[test]
-    fn what_has_a_health_check_is_good_only_when_healthy_and_what_has_none_when_it_stays_up() {
-        let state = |status: &str, health: Option<&str>, exit_code, restarts| State {
-            status: status.to_owned(),
-            health: health.map(str::to_owned),
-            exit_code,
-            restarts,
-            ..State::default()
+    fn what_has_served_since_a_run_broke_off_is_kept_before_what_was_set_aside() {
+        let spec = spec();
+        let wanted = |effect| Wanted {
+            spec: &spec,
+            image: "sha256:1",
+            effect,
+            run: "r",
         };
-        let judge = |state: &State, secs| proof(Restart::Always, state, secs, 0);
-        assert_eq!(judge(&state("running", Some("starting"), 0, 0), 99), Proof::Waits);
-        assert_eq!(judge(&state("running", Some("healthy"), 0, 0), 0), Proof::Good);
+        let scene = |labels: &[(&str, &str)], status: &str| Scene {
+            current: Some(there("since", labels, status)),
+            aside: Some(there("old", &[], "exited")),
+        };
+        let id = |id: &str| id.to_owned();
+        let ours = [(LABEL_RUN, "before")];
+        // It is well: what it had replaced goes, and it is the predecessor.
         assert_eq!(
-            judge(&state("running", Some("unhealthy"), 0, 0), 0),
-            Proof::Failed
+            play(&wanted(Effect::Recreate), scene(&ours, "running"))[..2],
+            [Next::Choose(id("since")), Next::SetAside(id("since"))]
         );
-        assert_eq!(judge(&state("running", None, 0, 0), 1), Proof::Waits);
-        assert_eq!(judge(&state("running", None, 0, 0), SETTLED_SECS), Proof::Good);
-        assert_eq!(judge(&state("running", None, 0, 1), SETTLED_SECS), Proof::Failed);
-        assert_eq!(judge(&state("exited", None, 0, 0), 1), Proof::Failed);
+        // It is not, or never ran: what it would have replaced stays.
         assert_eq!(
-            proof(Restart::No, &state("exited", None, 0, 0), 0, 0),
-            Proof::Good
+            play(&wanted(Effect::Recreate), scene(&ours, "exited"))[..2],
+            [Next::Choose(id("since")), Next::Create]
         );
         assert_eq!(
-            proof(Restart::No, &state("exited", None, 1, 0), 0, 0),
-            Proof::Failed
+            play(&wanted(Effect::Recreate), scene(&ours, "created"))[..2],
+            [Next::Drop(id("since")), Next::Create]
         );
+        // Hands made it: it is theirs.
+        for status in ["running", "created", "exited"] {
+            for effect in [Effect::Recreate, Effect::Restart] {
+                assert_eq!(wanted(effect).next(&scene(&[], status)), Next::Foreign(id("api")));
+            }
+        }
     }
 }

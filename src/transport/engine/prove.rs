@@ -1,21 +1,31 @@
 //! A container that was made proves itself, or the one before it comes back.
 
-use bollard::models::ContainerInspectResponse;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use bollard::models::{ContainerInspectResponse, ContainerUpdateBody, RestartPolicyNameEnum};
 use bollard::query_parameters::{LogsOptionsBuilder, StartContainerOptions};
 use futures_util::StreamExt as _;
 use tokio::time::Instant;
 
 use crate::model::container::LABEL_RUN;
+use crate::model::container_part::Restart;
 use crate::model::inspected::State;
 
 use super::EngineError;
 use super::converge::{Converge, ConvergeError, PAUSE, absent_is_good, state_of};
-use super::next::{self, Proof, Scene};
+use super::create;
+use super::next::{self, Scene, There};
+use super::proof::{self, Proof, Steady};
 
 /// How many lines of a log are shown.
 const LOG_LINES: usize = 30;
 /// The status of a process that was killed.
 const KILLED: i64 = 137;
+/// The longest wait for a log.
+const LOG_WAIT: Duration = Duration::from_secs(10);
+/// The label of a container with what its predecessor's restart policy was before that was stopped for good.
+const LABEL_BEFORE: &str = "dev.muster.predecessor_restart";
 /// How much of a log is kept while it is read.
 const LOG_MAX_BYTES: usize = 256 * 1024;
 
@@ -24,10 +34,7 @@ impl Converge<'_> {
     pub(super) async fn prove(&self, id: &str, scene: &Scene) -> Result<(), ConvergeError> {
         match self.settle(id).await {
             Ok(()) => match &scene.aside {
-                Some(aside) => {
-                    (self.ask)().await?;
-                    self.remove(&aside.id).await
-                }
+                Some(aside) => self.remove(&aside.id).await,
                 None => Ok(()),
             },
             Err(error) => Err(self.given_up(error).await),
@@ -38,13 +45,14 @@ impl Converge<'_> {
     pub(super) async fn settle(&self, id: &str) -> Result<(), ConvergeError> {
         let began = Instant::now();
         let mut before = None;
+        let mut steady = Steady::default();
         let mut is_seen_killed = false;
         loop {
             let inspected = self.inspect(id).await?;
             let state = state_of(&inspected);
             let restarts = *before.get_or_insert(state.restarts);
-            let secs = began.elapsed().as_secs();
-            let verdict = next::proof(self.spec.settings.restart, &state, secs, restarts);
+            let secs = steady.secs(&state, began.elapsed());
+            let verdict = proof::proof(self.spec.settings.restart, &state, secs, restarts);
             let why = match verdict {
                 Proof::Good => return Ok(()),
                 Proof::Waits if began.elapsed() < self.proves_within => {
@@ -57,11 +65,14 @@ impl Converge<'_> {
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 }
-                Proof::Waits => format!("it is not well after {secs} s: {}", told(&state)),
+                Proof::Waits => {
+                    let secs = began.elapsed().as_secs();
+                    format!("it is not well after {secs} s: {}", told(&state))
+                }
                 Proof::Failed => told(&state),
             };
             return Err(ConvergeError::Unproven {
-                why: format!("{why}{}", last_probe(&inspected)),
+                why: format!("{why}{}", last_probe(&inspected, self.spec.is_log_secret)),
                 exit_code: state.exit_code,
                 log: self.log(id).await,
             });
@@ -113,18 +124,19 @@ impl Converge<'_> {
         let Some(aside) = scene.aside else {
             return Ok(false);
         };
+        let mut noted = None;
         if let Some(current) = scene.current {
             // What bears the name and is not of muster's making is somebody's.
             if !current.labels.contains_key(LABEL_RUN) {
-                let message = format!("`{}` is another's container", current.name);
-                return Err(EngineError::Refused { status: 409, message }.into());
+                return Err(self.foreign(&current.name));
             }
-            (self.ask)().await?;
+            noted = restart_noted(&current.labels);
             self.remove(&current.id).await?;
         }
-        (self.ask)().await?;
         self.rename(&aside.id, &self.spec.name).await?;
-        if aside.state.status != "created" {
+        // Nobody of muster pauses one: it waits for whoever did.
+        if !["created", "paused"].contains(&aside.state.status.as_str()) {
+            (self.ask)().await?;
             let docker = &self.engine.docker;
             absent_is_good(
                 docker
@@ -132,7 +144,46 @@ impl Converge<'_> {
                     .await,
             )?;
         }
+        if let Some(restart) = noted.filter(|noted| *noted != aside.restart) {
+            self.set_restart(&aside.id, restart).await?;
+        }
         Ok(true)
+    }
+
+    /// Keeps the better one of a container and the one that is set aside, where a run that broke off left both.
+    pub(super) async fn choose(&self, id: &str, scene: &Scene) -> Result<(), ConvergeError> {
+        match (self.settle(id).await, &scene.aside) {
+            (Ok(()), Some(aside)) => self.remove(&aside.id).await,
+            (Err(ConvergeError::Unproven { .. }), Some(_)) => self.remove(id).await,
+            (settled, _) => settled,
+        }
+    }
+
+    /// Stops a container so that its engine does not start it again either, not even when the host is restarted.
+    pub(super) async fn stop_for_good(&self, id: &str) -> Result<(), ConvergeError> {
+        if restart_of(&self.inspect(id).await?).outlasts_a_stop() {
+            self.set_restart(id, Restart::UnlessStopped).await?;
+        }
+        (self.ask)().await?;
+        self.engine.stop(id).await
+    }
+
+    async fn set_restart(&self, id: &str, restart: Restart) -> Result<(), ConvergeError> {
+        (self.ask)().await?;
+        let body = ContainerUpdateBody {
+            restart_policy: Some(create::restart(restart)),
+            ..ContainerUpdateBody::default()
+        };
+        Ok(self.engine.docker.update_container(id, body).await?)
+    }
+
+    /// Says that nothing is done to a container since it is somebody's.
+    pub(super) fn foreign(&self, name: &str) -> ConvergeError {
+        let message = format!(
+            "`{name}` is another's container, and the one before it waits as `{}`; remove the one that is not wanted",
+            next::aside(&self.spec.name)
+        );
+        EngineError::Refused { status: 409, message }.into()
     }
 
     /// Returns the last lines of a container's log. Best effort: it is for people, who know already that something is wrong.
@@ -150,12 +201,16 @@ impl Converge<'_> {
             .build();
         let mut said = Vec::new();
         let mut log = std::pin::pin!(self.engine.lasting.logs(id, Some(options)));
-        while let Some(Ok(part)) = log.next().await {
-            said.extend_from_slice(&part.into_bytes());
-            if said.len() > LOG_MAX_BYTES {
-                break;
+        let read = async {
+            while let Some(Ok(part)) = log.next().await {
+                said.extend_from_slice(&part.into_bytes());
+                if said.len() > LOG_MAX_BYTES {
+                    break;
+                }
             }
-        }
+        };
+        // Whoever waits for it has more to do: what came by then is shown.
+        drop(tokio::time::timeout(LOG_WAIT, read).await);
         let said = String::from_utf8_lossy(&said);
         said.lines().map(str::to_owned).collect()
     }
@@ -178,13 +233,45 @@ pub(super) fn told(state: &State) -> String {
     }
 }
 
+/// Reads when an engine starts a container again.
+pub(super) fn restart_of(inspected: &ContainerInspectResponse) -> Restart {
+    let host = inspected.host_config.as_ref();
+    let Some(policy) = host.and_then(|host| host.restart_policy.as_ref()) else {
+        return Restart::No;
+    };
+    match policy.name {
+        Some(RestartPolicyNameEnum::ALWAYS) => Restart::Always,
+        Some(RestartPolicyNameEnum::UNLESS_STOPPED) => Restart::UnlessStopped,
+        Some(RestartPolicyNameEnum::ON_FAILURE) => {
+            let times = policy.maximum_retry_count.unwrap_or_default();
+            Restart::OnFailure(u64::try_from(times).unwrap_or_default())
+        }
+        Some(RestartPolicyNameEnum::NO | RestartPolicyNameEnum::EMPTY) | None => Restart::No,
+    }
+}
+
+/// Notes on a container what policy its predecessor has, which is changed for as long as that is set aside.
+pub(super) fn note_restart(aside: &There, labels: &mut HashMap<String, String>) {
+    if aside.restart.outlasts_a_stop() {
+        let text = serde_json::to_string(&aside.restart).expect("a restart policy is JSON");
+        labels.insert(LABEL_BEFORE.to_owned(), text);
+    }
+}
+
+fn restart_noted(labels: &BTreeMap<String, String>) -> Option<Restart> {
+    serde_json::from_str(labels.get(LABEL_BEFORE)?).ok()
+}
+
 /// What its health check last said.
-fn last_probe(inspected: &ContainerInspectResponse) -> String {
+fn last_probe(inspected: &ContainerInspectResponse, is_secret: bool) -> String {
     let health = inspected.state.as_ref().and_then(|state| state.health.as_ref());
     let last = health.and_then(|health| health.log.as_ref()?.last());
     last.map(|last| {
-        let said = last.output.as_deref().unwrap_or_default().trim();
         let status = last.exit_code.unwrap_or_default();
+        if is_secret {
+            return format!("; the last check ended with status {status}, and what it said is secret");
+        }
+        let said = last.output.as_deref().unwrap_or_default().trim();
         format!("; the last check ended with status {status}: {said}")
     })
     .unwrap_or_default()

@@ -207,6 +207,9 @@ fn pull_that_takes_long_is_told_by_its_layers_in_few_lines_and_the_journal_knows
         .env("HOME", project.folder())
         .env("TERM", "xterm")
         .env_remove("SSH_AUTH_SOCK")
+        // Where these are set there is no live display, terminal or not.
+        .env_remove("CI")
+        .env_remove("NO_COLOR")
         .stdin(std::process::Stdio::null())
         .output()
         .expect("script is installed");
